@@ -122,6 +122,15 @@ type Fingerprinter interface {
 	Fingerprint(ctx context.Context, dir string) (Digest, error)
 }
 
+// A Checker is a Provisioner that can tell before anything starts that files
+// of this machine do not fit it: one is missing, a pattern matches nothing.
+// Compile asks it once its struct is decoded; dir is the template's absolute
+// directory, b the block it was decoded from, for the places of diagnostics.
+// Fields whose expression is not resolved yet hold their zero value.
+type Checker interface {
+	Check(dir string, b templates.Block) templates.Diagnostics
+}
+
 // A Versioned kind has changed what it does; the version is part of its steps' keys.
 type Versioned interface {
 	Version() int

@@ -17,6 +17,12 @@ type Scope struct {
 	// WorkDir is a directory for this run's own files on this machine, mode
 	// 0700. It is removed when the run is cleaned.
 	WorkDir string
+	// Env, User and Workdir are the step's shared keys. The communicator that
+	// a provisioner gets has them as the defaults of its commands; they stand
+	// here for kinds that work on this machine (local, ansible).
+	Env     map[string]string
+	User    string
+	Workdir string
 	// Upstream is what the outputs before this one published, for manifests.
 	Upstream []Result
 }
