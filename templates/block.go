@@ -1,93 +1,160 @@
 package templates
 
 import (
-	"encoding/json"
-	"fmt"
-
-	"gopkg.in/yaml.v3"
+	"strconv"
+	"strings"
 )
 
 // A Block is a piece of a template that knows its place. The zero Block is
 // "the template does not have it".
 type Block struct {
-	node *yaml.Node
-	file string
-	env  *Env
+	node  *node
+	file  string
+	label string // the key it stands under, for messages
+	env   *Env
 }
-
-// An Env holds the values that expressions may name. Sensitive values stay out
-// of everything that is plain data: an expression that names one keeps its
-// text until Resolve is called with final set.
-type Env struct{}
 
 // Pos is where the block starts.
 func (b Block) Pos() Pos {
 	if b.node == nil {
 		return Pos{File: b.file}
 	}
-	return Pos{File: b.file, Line: b.node.Line, Col: b.node.Column}
+	return Pos{File: b.node.src.name, Line: b.node.line, Col: b.node.col}
 }
 
 // IsZero reports whether the template does not have this block.
 func (b Block) IsZero() bool { return b.node == nil }
 
+// IsNull reports whether the block is there but empty, as in `reboot:`.
+func (b Block) IsNull() bool { return b.node != nil && b.node.kind == nullNode }
+
+// IsMapping reports whether the block is keys and values.
+func (b Block) IsMapping() bool { return b.node != nil && b.node.kind == mappingNode }
+
+// IsList reports whether the block is a list.
+func (b Block) IsList() bool { return b.node != nil && b.node.kind == listNode }
+
+// Text returns the text of a scalar. It is false for everything else, and for
+// a scalar with an expression that is not resolved.
+func (b Block) Text() (string, bool) {
+	if b.node == nil || b.node.kind != scalarNode || b.node.open {
+		return "", false
+	}
+	return b.node.text, true
+}
+
+// Keys returns the keys of a mapping in file order, nil for everything else.
+func (b Block) Keys() []string {
+	if b.node == nil {
+		return nil
+	}
+	var keys []string
+	for _, f := range b.node.fields {
+		keys = append(keys, f.key.text)
+	}
+	return keys
+}
+
+// Len returns the number of elements of a list or keys of a mapping.
+func (b Block) Len() int {
+	if b.node == nil {
+		return 0
+	}
+	return len(b.node.items) + len(b.node.fields)
+}
+
+// Dir is the absolute directory that relative paths in the template start
+// from; empty if the block is of no template.
+func (b Block) Dir() string {
+	if b.env == nil {
+		return ""
+	}
+	return b.env.dir
+}
+
 // At returns the block under the keys (or list indexes, as decimal numbers),
 // or, if there is none, the nearest one above it that exists: good enough to
 // point at.
-func (b Block) At(path ...string) Block { return b }
+func (b Block) At(path ...string) Block {
+	for _, step := range path {
+		below := b.below(step)
+		if below.node == nil {
+			return b
+		}
+		b = below
+	}
+	return b
+}
+
+// Key returns the key itself that path ends in, to point at it rather than at
+// its value; where there is none, the same as At.
+func (b Block) Key(path ...string) Block {
+	if len(path) == 0 {
+		return b
+	}
+	last := len(path) - 1
+	above := b.At(path[:last]...)
+	if f := above.node.field(path[last]); f != nil && b.Has(path...) {
+		return above.with(f.key, f.key.text)
+	}
+	return b.At(path...)
+}
 
 // Has reports whether there is something under the keys.
-func (b Block) Has(path ...string) bool { return false }
+func (b Block) Has(path ...string) bool {
+	for _, step := range path {
+		if b = b.below(step); b.node == nil {
+			return false
+		}
+	}
+	return b.node != nil
+}
+
+func (b Block) below(step string) Block {
+	if b.node == nil {
+		return Block{}
+	}
+	if n := b.node.get(step); n != nil {
+		return b.with(n, step)
+	}
+	if b.node.kind == listNode {
+		if i, err := strconv.Atoi(step); err == nil && i >= 0 && i < len(b.node.items) {
+			return b.item(i)
+		}
+	}
+	return Block{}
+}
+
+func (b Block) with(n *node, label string) Block {
+	return Block{node: n, file: b.file, label: label, env: b.env}
+}
+
+func (b Block) item(i int) Block { return b.with(b.node.items[i], b.label) }
 
 // Unresolved reports whether the block is or contains an expression whose
 // value is not known yet.
-func (b Block) Unresolved() bool { return false }
+func (b Block) Unresolved() bool { return b.node != nil && b.node.open }
 
 // Errorf returns a diagnostic at the block's place.
 func (b Block) Errorf(format string, args ...any) *Diagnostic {
-	return &Diagnostic{Pos: b.Pos(), Message: fmt.Sprintf(format, args...)}
+	if b.node == nil {
+		return (&source{name: b.file}).at(0, 0, 0, format, args...)
+	}
+	return b.node.diag(format, args...)
 }
 
-// JSON returns the block as canonical JSON: sorted keys, no expression that is
-// resolved, the text of those that are not.
-func (b Block) JSON() JSON { return nil }
+// in says which block a message is about: ` in "run"`, or nothing.
+func (b Block) in() string {
+	if b.label == "" {
+		return ""
+	}
+	return " in " + strconv.Quote(b.label)
+}
 
-// FromJSON returns the block that JSON wrote; all of it is at pos.
-func FromJSON(data json.RawMessage, pos Pos, env *Env) (Block, error) { return Block{}, nil }
-
-// Resolve works out the expressions that env knows. final means that nothing
-// may be left: what cannot be resolved is a diagnostic.
-func (b Block) Resolve(env *Env, final bool) (Block, Diagnostics) { return b, nil }
-
-// Decode fills the struct that into points to from a mapping, or from a scalar
-// or list if the struct has a main field. Every mistake is a diagnostic with its
-// place: unknown keys (with "did you mean"), wrong types, missing required keys,
-// values out of range. If into is a Validator it is asked last. A field whose
-// expression is unresolved keeps its zero value and is not checked.
-//
-// Tags of a field:
-//
-//	yaml:"name"        its key; a field without this tag is not the template's
-//	bake:"main"        takes the value of the short form (`run: echo hi`)
-//	bake:"required"    must be given (options are joined by commas)
-//	bake:"beside"      its key stands beside the kind's key, not under it (sources)
-//	enum:"a|b|c"       the only values
-//	default:"x"        what it is if it is not given, as YAML
-//	pattern:"^re$"     what a string must match
-//	min:"1" max:"9"    bounds of a number, duration or size
-//	doc:"..."          one sentence for the JSON schema and the editor
-//
-// Types of a field: string, bool, int, int64, float64, time.Duration ("90s"),
-// Size ("20GiB"), Mode ("0755"), Strings (one or a list), any (plain data),
-// and structs, pointers, slices and string-keyed maps of these; or an Unmarshaler,
-// which may also have a method JSONSchema() map[string]any.
-func Decode(b Block, into any) Diagnostics { return nil }
-
-// Size is a number of bytes, written "20GiB", "512MiB", "10MB" or as a plain number.
-type Size int64
-
-// Mode is a file mode, written as an octal string or number: "0755", 0644.
-type Mode uint32
-
-// Strings is a list that may be written as a single string.
-type Strings []string
+// name is what a message calls the block's value: `"timeout"`, "the value".
+func (b Block) name() string {
+	if b.label == "" {
+		return "the value"
+	}
+	return strconv.Quote(strings.TrimSpace(b.label))
+}
