@@ -60,6 +60,8 @@ type Opening struct {
 	// Test asks for the machine as its users will start it, main process
 	// included, instead of one to be changed.
 	Test bool
+	// Squash says that the build's steps become one layer.
+	Squash bool
 }
 
 // A Freezing says what the artifact is to be.
@@ -141,6 +143,17 @@ type Versioned interface {
 type Output interface {
 	Accepts(ArtifactKind) bool
 	Publish(ctx context.Context, sc *Scope, in Artifact) (Published, error)
+}
+
+// A Final output wants to see everything the run made: it runs when all else is done.
+type Final interface {
+	Output
+	Final()
+}
+
+// A Maker is a Source whose artifact is not a container image.
+type Maker interface {
+	Makes() ArtifactKind
 }
 
 // Published is what an output made, for the report, the manifest and for

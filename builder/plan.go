@@ -74,7 +74,9 @@ type Plan struct {
 	Dir      string    `json:"dir"`
 	Name     string    `json:"name"`
 	Created  time.Time `json:"created,omitzero"` // what images get as their time
-	Builds   []Build   `json:"builds"`           // sorted: a build comes after the builds it needs
+	// Annotations go into every image (org.opencontainers.image.*).
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Builds      []Build           `json:"builds"` // sorted: a build comes after the builds it needs
 }
 
 // A Build makes one artifact.
@@ -100,7 +102,8 @@ type Step struct {
 	Key    Digest         `json:"key,omitempty"` // content address: kind, config, input files, previous key
 	Pos    templates.Pos  `json:"pos,omitzero"`
 
-	If         string            `json:"if,omitempty"`
+	Last       bool              `json:"last,omitempty"` // runs when everything else of the plan is done
+	If         string            `json:"if,omitempty"`   // an expression that can be decided only when it runs
 	Env        map[string]string `json:"env,omitempty"`
 	User       string            `json:"user,omitempty"`
 	Workdir    string            `json:"workdir,omitempty"`

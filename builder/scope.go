@@ -2,8 +2,11 @@ package builder
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -23,16 +26,29 @@ type Scope struct {
 	Env     map[string]string
 	User    string
 	Workdir string
-	// Upstream is what the outputs before this one published, for manifests.
-	Upstream []Result
+	// Results is what the whole run made, for an output that is Final.
+	Results []Result
+	// Plan is what is being run. Read only.
+	Plan *Plan
+
+	engine *Engine
+	group  group
+	keep   []string
 }
 
-// A Result is one thing a run made, as reports and manifests list it.
+// Scope returns what the engine lends to a step. Exec makes its own; this is
+// for tests of what works with a scope.
+func (e *Engine) Scope(run RunID, p *Plan, step StepID) *Scope {
+	return &Scope{Run: run, Step: step, Dir: p.Dir, WorkDir: e.WorkDir, Plan: p, engine: e, group: step.group()}
+}
+
+// A Result is one thing a run made, as reports and manifests list it: an
+// artifact, or what an output published.
 type Result struct {
-	Build    string    `json:"build"`
-	Artifact *Artifact `json:"artifact,omitempty"`
-	Output   string    `json:"output,omitempty"` // kind
-	*Published
+	Build      string    `json:"build"`
+	Artifact   *Artifact `json:"artifact,omitempty"`
+	Output     string    `json:"output,omitempty"` // kind
+	*Published           // nil for an artifact
 }
 
 // Create makes a resource so that a crash at any point leaves it findable. The
@@ -41,26 +57,105 @@ type Result struct {
 // an earlier process made the resource already, it is returned and create is
 // not called.
 func (sc *Scope) Create(ctx context.Context, r Resource, create func(ctx context.Context, r Resource) (id string, err error)) (Resource, error) {
-	return r, errors.ErrUnsupported
+	cleaner, ok := sc.engine.Catalog.Cleaners[r.Kind]
+	if !ok {
+		return r, fmt.Errorf("creating %s %s: nothing knows how to remove a %s", r.Kind, r.Name, r.Kind)
+	}
+	entries, err := sc.engine.Journal.Entries(ctx)
+	if err != nil {
+		return r, err
+	}
+	r.Token = token(sc.Run, sc.Step, generation(entries, sc.group), r)
+	switch known, how := lookupToken(entries, r.Token); how {
+	case Created:
+		return known, nil
+	case Intended:
+		r.ID, err = cleaner.Find(ctx, r)
+		if err == nil {
+			return r, sc.created(ctx, r)
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return r, fmt.Errorf("looking for %s %s of an earlier attempt: %w", r.Kind, r.Name, err)
+		}
+	default:
+		if err := sc.append(ctx, Entry{Kind: Intended, Resource: &r}); err != nil {
+			return r, err
+		}
+	}
+	id, err := create(ctx, r)
+	if err != nil {
+		return r, fmt.Errorf("creating %s %s: %w", r.Kind, r.Name, err)
+	}
+	r.ID = id
+	return r, sc.created(ctx, r)
+}
+
+// created records the resource even if ctx has just ended: it exists.
+func (sc *Scope) created(ctx context.Context, r Resource) error {
+	if err := sc.append(context.WithoutCancel(ctx), Entry{Kind: Created, Resource: &r}); err != nil {
+		return err
+	}
+	sc.emit(Event{Type: ResourceCreated, Resource: &r})
+	return nil
 }
 
 // Keep marks a resource as the product: it outlives the run. It takes effect
-// in the same entry that records the step as done.
-func (sc *Scope) Keep(r Resource) {}
+// in the same entry that records the step as done, so there is no moment at
+// which one is true and the other is not.
+func (sc *Scope) Keep(r Resource) { sc.keep = append(sc.keep, r.Token) }
 
 // Log tells the user something about the step, one line.
-func (sc *Scope) Log(format string, args ...any) {}
+func (sc *Scope) Log(format string, args ...any) {
+	sc.emit(Event{Type: StepLog, Text: fmt.Sprintf(format, args...)})
+}
 
-// Stdout and Stderr return writers whose lines become log events of the step.
-func (sc *Scope) Stdout() io.Writer { return io.Discard }
+// Stdout returns a writer whose lines become log events of the step. The
+// caller closes it when no more comes, so that a last line without an end is
+// told too; a writer that is not closed loses nothing but that.
+func (sc *Scope) Stdout() io.WriteCloser { return sc.stream("stdout") }
 
 // Stderr is like Stdout for the other stream.
-func (sc *Scope) Stderr() io.Writer { return io.Discard }
+func (sc *Scope) Stderr() io.WriteCloser { return sc.stream("stderr") }
+
+func (sc *Scope) stream(name string) io.WriteCloser {
+	return &lineWriter{line: func(text string) { sc.emit(Event{Type: StepLog, Stream: name, Text: text}) }}
+}
 
 // Progress reports how far a transfer has come. It is cheap: call it often.
-func (sc *Scope) Progress(p Progress) {}
+func (sc *Scope) Progress(p Progress) { sc.emit(Event{Type: StepProgress, Progress: &p}) }
 
 // Image opens the content of an image, whichever engine holds it.
 func (sc *Scope) Image(ctx context.Context, img Image) (v1.Image, error) {
-	return nil, errors.ErrUnsupported
+	opener, ok := sc.engine.Catalog.Images[img.Engine]
+	if !ok {
+		return nil, fmt.Errorf("opening image %s: there is no engine %q here", img.ID, img.Engine)
+	}
+	return opener.OpenImage(ctx, img)
+}
+
+func (sc *Scope) emit(e Event) {
+	e.Time, e.Run, e.Step, e.Build = time.Now(), sc.Run, sc.Step, sc.Step.Build()
+	sc.engine.Sink.Emit(e)
+}
+
+func (sc *Scope) append(ctx context.Context, e Entry) error {
+	e.Time, e.Run, e.Step = time.Now(), sc.Run, sc.Step
+	return sc.engine.Journal.Append(ctx, e)
+}
+
+// lookupToken finds the newest entry about a resource.
+func lookupToken(entries []Entry, token string) (r Resource, how EntryKind) {
+	for _, e := range entries {
+		if e.Resource != nil && e.Resource.Token == token {
+			r, how = *e.Resource, e.Kind
+		}
+	}
+	return r, how
+}
+
+// token is the same for the same step of the same run, in any process, until
+// the group of steps has lost a resource.
+func token(run RunID, step StepID, generation int, r Resource) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %d %q %q %q", run, step, generation, r.Kind, r.Where, r.Name))
+	return fmt.Sprintf("%x", sum[:16])
 }

@@ -1,0 +1,189 @@
+package builder
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"bake/templates"
+)
+
+// pinners is how many sources are looked up at once. It is a courtesy to
+// registries and APIs, not a limit of ours.
+const pinners = 8
+
+// Pin completes a compiled plan: names that move become digests and ids, input
+// files become hashes, every step gets its key. It only reads. run makes the
+// keys of steps that must never be taken from the cache.
+func (e *Engine) Pin(ctx context.Context, run RunID, p *Plan) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(pinners)
+	for i := range p.Builds {
+		b := &p.Builds[i]
+		if b.joins() || b.Base != "" {
+			continue
+		}
+		g.Go(func() error {
+			if err := e.pinSource(gctx, p, b); err != nil {
+				return fmt.Errorf("%s: %w", b.Name, &StepError{Step: b.Steps[0], Err: err})
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for i := range p.Builds {
+		if err := e.pinBuild(ctx, run, p, &p.Builds[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) pinSource(ctx context.Context, p *Plan, b *Build) error {
+	src, err := configured(e.Catalog.Sources, b.Steps[0], e.Env)
+	if err != nil {
+		return err
+	}
+	b.Pin, err = src.Pin(ctx, PinEnv{Dir: p.Dir, Platform: b.Platform})
+	return err
+}
+
+// pinBuild resolves source.* and makes the keys. The builds it needs are pinned already.
+func (e *Engine) pinBuild(ctx context.Context, run RunID, p *Plan, b *Build) error {
+	if b.joins() {
+		var keys []any
+		for _, name := range b.Needs {
+			need, _ := p.Build(name)
+			keys = append(keys, need.Key)
+		}
+		b.Key = digest("join", keys...)
+		return nil
+	}
+	if base, ok := p.Build(b.Base); ok {
+		b.Pin = Pin{Digest: base.Key, Values: base.Pin.Values, Summary: "build " + b.Base}
+	}
+	env := e.Env.WithSource(b.Pin.Values)
+	key := digest("open", b.Steps[0].Kind, b.Pin.Digest, b.Platform, b.Squash)
+	b.Steps[0].Key = key
+	for i := 1; i < len(b.Steps); i++ {
+		s := &b.Steps[i]
+		if err := resolveSource(s, env); err != nil {
+			return err
+		}
+		if s.Phase == Publish {
+			continue
+		}
+		inputs, err := e.inputs(ctx, p.Dir, *s, env)
+		if err != nil {
+			return &StepError{Step: *s, Err: err}
+		}
+		key = stepKey(key, *s, inputs, run)
+		s.Key = key
+	}
+	b.Key = key // of the accept step: all that was done and all that was tested
+	return nil
+}
+
+// stepKey is the content address of a step: what it does, to what, with which
+// files. What a step is called, how long it may take and how often it is tried
+// do not change what it makes.
+func stepKey(prev Digest, s Step, inputs Digest, run RunID) Digest {
+	env, _ := json.Marshal(s.Env) // sorted by key; a map of strings always marshals
+	parts := []any{prev, s.Phase, s.Kind, string(s.Config), inputs, string(env), s.User, s.Workdir, s.If}
+	if s.Cache.Never {
+		parts = append(parts, run) // nothing after it is found in the cache either
+	}
+	return digest("step", parts...)
+}
+
+// inputs hashes what the step reads on this machine, and the version of its kind.
+func (e *Engine) inputs(ctx context.Context, dir string, s Step, env *templates.Env) (Digest, error) {
+	if s.Phase != Provision && s.Phase != Test {
+		return "", nil
+	}
+	b, err := templates.FromJSON(s.Config, s.Pos, env)
+	if err != nil {
+		return "", err
+	}
+	v, diags := decode(e.Catalog.Provisioners, s.Kind, b)
+	if err := diags.Err(); err != nil {
+		return "", err
+	}
+	var files Digest
+	if f, ok := v.(Fingerprinter); ok {
+		if files, err = f.Fingerprint(ctx, dir); err != nil {
+			return "", err
+		}
+	}
+	return digest("inputs", version(v), files), nil
+}
+
+// resolveSource replaces what a step says of source.* and leaves what names secrets and outputs.
+func resolveSource(s *Step, env *templates.Env) error {
+	if len(s.Config) > 0 {
+		b, err := templates.FromJSON(s.Config, s.Pos, env)
+		if err != nil {
+			return err
+		}
+		if b.Unresolved() {
+			resolved, diags := b.Resolve(env, false)
+			if err := diags.Err(); err != nil {
+				return err
+			}
+			s.Config = resolved.JSON()
+		}
+	}
+	for name, value := range s.Env {
+		resolved, err := env.ResolveString(value, false)
+		if err != nil {
+			return fmt.Errorf("env %s: %w", name, err)
+		}
+		if resolved != value {
+			s.Env = cloneWith(s.Env, name, resolved)
+		}
+	}
+	return nil
+}
+
+// cloneWith copies the map first: builds for several platforms share it.
+func cloneWith(m map[string]string, k, v string) map[string]string {
+	out := make(map[string]string, len(m))
+	for name, value := range m {
+		out[name] = value
+	}
+	out[k] = v
+	return out
+}
+
+// Has reports whether the plan contains a build of that name, or one for a platform of it.
+func (p *Plan) Has(name string) bool {
+	return slices.ContainsFunc(p.Builds, func(b Build) bool { return b.Name == name })
+}
+
+// Only drops all builds but those named (a name, or NAME for NAME@PLATFORM)
+// and those they need. It returns the names that no build has.
+func (p *Plan) Only(names []string) (unknown []string) {
+	want := map[string]bool{}
+	var need func(name string)
+	need = func(name string) {
+		if b, ok := p.Build(name); ok && !want[name] {
+			want[name] = true
+			for _, n := range b.Needs {
+				need(n)
+			}
+		}
+	}
+	for _, name := range names {
+		if !p.Has(name) {
+			unknown = append(unknown, name)
+		}
+		need(name)
+	}
+	p.Builds = slices.DeleteFunc(p.Builds, func(b Build) bool { return !want[b.Name] })
+	return unknown
+}

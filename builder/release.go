@@ -1,0 +1,85 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Open returns what the journal says was made and is neither kept nor
+// released, oldest first. A resource without an ID was intended, and may or may not exist.
+func OpenResources(entries []Entry) []Entry {
+	open := map[string]Entry{}
+	var order []string
+	for _, e := range entries {
+		switch e.Kind {
+		case Intended, Created:
+			if _, ok := open[e.Resource.Token]; !ok {
+				order = append(order, e.Resource.Token)
+			}
+			open[e.Resource.Token] = e
+		case Released:
+			delete(open, e.Resource.Token)
+		case StepEnd:
+			for _, t := range e.Keep {
+				delete(open, t)
+			}
+		}
+	}
+	var left []Entry
+	for _, t := range order {
+		if e, ok := open[t]; ok {
+			left = append(left, e)
+		}
+	}
+	return left
+}
+
+// Release deletes, newest first, everything temporary that the journal knows
+// of. It ends every run, and it is all that `bake clean` does for a run. What
+// could not be deleted stays open in the journal and is part of the error.
+func (e *Engine) Release(ctx context.Context) error {
+	return e.release(ctx, func(Entry) bool { return true })
+}
+
+func (e *Engine) release(ctx context.Context, want func(Entry) bool) error {
+	entries, err := e.Journal.Entries(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, entry := range slices.Backward(OpenResources(entries)) {
+		if want(entry) {
+			errs = append(errs, e.releaseOne(ctx, entry))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) releaseOne(ctx context.Context, entry Entry) error {
+	r := *entry.Resource
+	cleaner, ok := e.Catalog.Cleaners[r.Kind]
+	if !ok {
+		return fmt.Errorf("removing %s %s: nothing knows how to remove a %s", r.Kind, r.Name, r.Kind)
+	}
+	if r.ID == "" {
+		id, err := cleaner.Find(ctx, r)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("looking for %s %s: %w", r.Kind, r.Name, err)
+		}
+		r.ID = id
+	}
+	if r.ID != "" {
+		if err := cleaner.Delete(ctx, r); err != nil {
+			return fmt.Errorf("removing %s %s: %w", r.Kind, r.ID, err)
+		}
+	}
+	gone := Entry{Time: time.Now(), Kind: Released, Run: entry.Run, Step: entry.Step, Resource: &r}
+	if err := e.Journal.Append(ctx, gone); err != nil {
+		return err
+	}
+	e.Sink.Emit(Event{Time: time.Now(), Run: entry.Run, Type: ResourceDeleted, Build: entry.Step.Build(), Step: entry.Step, Resource: &r})
+	return nil
+}
