@@ -16,14 +16,15 @@ import (
 const pinners = 8
 
 // Pin completes a compiled plan: names that move become digests and ids, input
-// files become hashes, every step gets its key. It only reads. run makes the
-// keys of steps that must never be taken from the cache.
+// files become hashes, every step gets its key. It only reads. A source that
+// is pinned already (PinAs) is not looked up again. run makes the keys of
+// steps that must never be taken from the cache.
 func (e *Engine) Pin(ctx context.Context, run RunID, p *Plan) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(pinners)
 	for i := range p.Builds {
 		b := &p.Builds[i]
-		if b.joins() || b.Base != "" {
+		if b.joins() || b.Base != "" || b.Pin.Digest != "" {
 			continue
 		}
 		g.Go(func() error {
