@@ -1,0 +1,403 @@
+package report
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"bake/builder"
+	"bake/templates"
+)
+
+// Status is how far a run, a build or a step has come.
+type Status string
+
+// The statuses. Cached and Skipped are of steps, Interrupted is of runs.
+const (
+	Waiting     Status = "waiting"
+	Running     Status = "running"
+	Done        Status = "done"
+	Cached      Status = "cached"
+	Skipped     Status = "skipped"
+	Failed      Status = "failed"
+	Interrupted Status = "interrupted" // its events end before it did: it goes on, or was killed
+)
+
+// A Run is what the events of a run add up to: what all sinks and pages show.
+type Run struct {
+	ID        builder.RunID      `json:"id"`
+	Dir       string             `json:"dir,omitempty"` // of the run's files; "" if it has none
+	Template  string             `json:"template,omitempty"`
+	Name      string             `json:"name,omitempty"`
+	Status    Status             `json:"status"`
+	Started   time.Time          `json:"started,omitzero"`
+	Ended     time.Time          `json:"ended,omitzero"`
+	Elapsed   time.Duration      `json:"elapsed,omitempty"` // of the last process that worked on it
+	Resumed   int                `json:"resumed,omitempty"` // how often it was taken up again
+	Err       string             `json:"err,omitempty"`
+	Left      []builder.Resource `json:"left,omitempty"`
+	Notices   []Notice           `json:"notices,omitempty"`
+	Builds    []*Build           `json:"builds"`
+	Resources int                `json:"-"` // temporary things that exist now
+
+	builds map[string]*Build
+	steps  map[builder.StepID]*Step
+}
+
+// A Notice is something the user should know.
+type Notice struct {
+	Text string `json:"text"`
+	Hint string `json:"hint,omitempty"`
+}
+
+// A Build is one build of a run.
+type Build struct {
+	Name     string            `json:"name"`
+	Status   Status            `json:"status"`
+	Platform builder.Platform  `json:"platform,omitzero"`
+	Base     string            `json:"base,omitempty"` // what it starts from
+	Needs    []string          `json:"needs,omitempty"`
+	Started  time.Time         `json:"started,omitzero"`
+	Ended    time.Time         `json:"ended,omitzero"`
+	Artifact *builder.Artifact `json:"artifact,omitempty"`
+	Steps    []*Step           `json:"steps"`
+	Total    int               `json:"-"` // steps the template asks for, the engine's own left out
+}
+
+// A Step is one step of a build.
+type Step struct {
+	ID        builder.StepID     `json:"id"`
+	Phase     builder.Phase      `json:"phase,omitempty"`
+	Kind      string             `json:"kind,omitempty"`
+	Name      string             `json:"name,omitempty"`
+	Pos       templates.Pos      `json:"pos,omitzero"`
+	Number    int                `json:"number,omitempty"` // among those the template asks for; 0: the engine's own
+	Status    Status             `json:"status"`
+	Started   time.Time          `json:"started,omitzero"`
+	Elapsed   time.Duration      `json:"elapsed,omitempty"`
+	Outcome   *builder.Outcome   `json:"outcome,omitempty"`
+	Published *builder.Published `json:"published,omitempty"`
+	Err       string             `json:"err,omitempty"`
+	Hint      string             `json:"hint,omitempty"`
+	Skipped   string             `json:"skipped,omitempty"` // why
+	Retries   []string           `json:"retries,omitempty"`
+	Transfers []*Transfer        `json:"-"`
+	Tail      []string           `json:"-"` // the last lines of its log, not neutralised
+	Lines     int                `json:"-"` // of its log that were seen as events
+
+	build    *Build
+	goesOn   bool   // on_error: continue
+	config   []byte // as the plan has it
+	lastSeen time.Time
+}
+
+// A Transfer is one piece of work whose progress is known.
+type Transfer struct {
+	builder.Progress
+	Started time.Time
+}
+
+// Apply adds what e says. Events of one step come in order; else any order will do.
+func (r *Run) Apply(e builder.Event) {
+	if r.steps == nil {
+		r.builds, r.steps = map[string]*Build{}, map[builder.StepID]*Step{}
+	}
+	switch e.Type {
+	case builder.RunStarted:
+		r.begin(e)
+	case builder.RunDone:
+		r.Status, r.Err, r.Left, r.Elapsed, r.Ended = Done, e.Err, e.Left, e.Elapsed, e.Time
+		if e.Err != "" {
+			r.Status = Failed
+		}
+	case builder.Notice:
+		r.Notices = append(r.Notices, Notice{e.Text, e.Hint})
+	case builder.ResourceCreated:
+		r.Resources++
+	case builder.ResourceDeleted:
+		r.Resources--
+	case builder.BuildStarted:
+		b := r.build(e.Build)
+		b.Status, b.Started, b.Ended = Running, e.Time, time.Time{}
+	case builder.BuildDone:
+		b := r.build(e.Build)
+		b.Status, b.Ended = Done, e.Time
+		if e.Artifact != nil {
+			b.Artifact = e.Artifact
+		}
+	default:
+		if e.Step != "" {
+			r.applyStep(r.step(e), e)
+		}
+	}
+}
+
+func (r *Run) begin(e builder.Event) {
+	if !r.Started.IsZero() {
+		r.Resumed++
+	}
+	r.ID, r.Template, r.Started, r.Status = e.Run, e.Text, e.Time, Running
+	r.Ended, r.Err, r.Left, r.Resources = time.Time{}, "", nil, 0
+	for _, b := range r.Builds { // what the process before this one did not finish
+		if b.Status == Running || b.Status == Failed {
+			b.Status = Waiting
+		}
+		for _, s := range b.Steps {
+			if s.Status == Running || s.Status == Failed {
+				s.Status, s.Err, s.Hint, s.Retries, s.Transfers = Waiting, "", "", nil, nil
+			}
+		}
+	}
+	if e.Plan == nil {
+		return
+	}
+	r.Name = e.Plan.Name
+	for _, pb := range e.Plan.Builds {
+		b := r.build(pb.Name)
+		b.Platform, b.Base, b.Needs = pb.Platform, pb.Pin.Summary, pb.Needs
+		if b.Base == "" {
+			b.Base = pb.Base
+		}
+		for _, ps := range pb.Steps {
+			s := r.step(builder.Event{Build: pb.Name, Step: ps.ID, Phase: ps.Phase})
+			s.Kind, s.Name, s.Pos, s.goesOn, s.config = ps.Kind, ps.Name, ps.Pos, ps.Continue, ps.Config
+		}
+	}
+}
+
+// build returns the build of that name, and makes it if events speak of one
+// that no plan had.
+func (r *Run) build(name string) *Build {
+	b := r.builds[name]
+	if b == nil {
+		b = &Build{Name: name, Status: Waiting}
+		r.builds[name] = b
+		r.Builds = append(r.Builds, b)
+	}
+	return b
+}
+
+func (r *Run) step(e builder.Event) *Step {
+	s := r.steps[e.Step]
+	if s == nil {
+		name := e.Build
+		if name == "" {
+			name = e.Step.Build()
+		}
+		b := r.build(name)
+		s = &Step{ID: e.Step, Phase: e.Phase, Status: Waiting, build: b}
+		switch e.Phase {
+		case builder.Provision, builder.Test, builder.Publish, "":
+			b.Total++
+			s.Number = b.Total
+		}
+		r.steps[e.Step] = s
+		b.Steps = append(b.Steps, s)
+	}
+	return s
+}
+
+func (r *Run) applyStep(s *Step, e builder.Event) {
+	s.lastSeen = e.Time
+	switch e.Type {
+	case builder.StepStarted, builder.StepCached:
+		s.describe(e)
+		s.Started, s.Status = e.Time, Running
+		if e.Type == builder.StepCached {
+			s.Status = Cached
+		}
+		if s.build.Status == Waiting || s.build.Status == Done {
+			s.build.Status = Running
+		}
+		if s.build.Started.IsZero() {
+			s.build.Started = e.Time
+		}
+	case builder.StepLog:
+		s.Lines++
+		s.addTail(e.Text)
+	case builder.StepProgress:
+		if e.Progress != nil {
+			s.progress(*e.Progress, e.Time)
+		}
+	case builder.StepRetry:
+		s.Retries = append(s.Retries, e.Text)
+	case builder.StepSkipped:
+		s.Status, s.Skipped = Skipped, e.Text
+	case builder.StepDone:
+		s.Status, s.Elapsed, s.Outcome, s.Published = Done, e.Elapsed, e.Outcome, e.Published
+		s.settle(e.Time)
+	case builder.StepFailed:
+		s.Status, s.Elapsed, s.Err, s.Hint = Failed, e.Elapsed, e.Err, e.Hint
+		if !e.Pos.IsZero() {
+			s.Pos = e.Pos
+		}
+		if !s.goesOn {
+			s.build.Status, s.build.Ended = Failed, e.Time
+		}
+		s.settle(e.Time)
+	}
+}
+
+// settle ends the build once more when a step ended after build.done.
+func (s *Step) settle(now time.Time) {
+	s.Transfers = nil
+	if b := s.build; b.Artifact != nil && b.Status == Running && b.open() == 0 {
+		b.Status, b.Ended = Done, now
+	}
+}
+
+func (b *Build) open() (n int) {
+	for _, s := range b.Steps {
+		if s.Status == Running || s.Status == Waiting {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *Step) describe(e builder.Event) {
+	if e.Kind != "" {
+		s.Kind = e.Kind
+	}
+	if e.Text != "" {
+		s.Name = e.Text
+	}
+	if !e.Pos.IsZero() {
+		s.Pos = e.Pos
+	}
+}
+
+// tailLines is how many of the last lines of a log are kept to be shown.
+const tailLines = 20
+
+func (s *Step) addTail(line string) {
+	const longest = 4 << 10
+	if len(line) > longest {
+		line = line[:longest]
+	}
+	if len(s.Tail) >= 2*tailLines {
+		s.Tail = append(s.Tail[:0], s.Tail[len(s.Tail)-tailLines+1:]...)
+	}
+	s.Tail = append(s.Tail, strings.Clone(line))
+}
+
+// LastLines returns the last n lines of the step's log, at most 20.
+func (s *Step) LastLines(n int) []string {
+	n = min(n, tailLines, len(s.Tail))
+	return s.Tail[len(s.Tail)-n:]
+}
+
+func (s *Step) progress(p builder.Progress, now time.Time) {
+	for _, t := range s.Transfers {
+		if t.ID == p.ID {
+			t.Progress = p
+			return
+		}
+	}
+	s.Transfers = append(s.Transfers, &Transfer{Progress: p, Started: now})
+}
+
+// Label is what the step is called: its name, or what the engine does in its phase.
+func (s *Step) Label() string {
+	if l := clean(firstLine(s.Name)); l != "" {
+		return l
+	}
+	switch s.Phase {
+	case builder.Open:
+		if s.build != nil && s.build.Base != "" {
+			base, _, _ := strings.Cut(s.build.Base, "@sha256:")
+			return "start from " + clean(base)
+		}
+		return "start"
+	case builder.Freeze:
+		return "make the image"
+	case builder.Join:
+		return "join the platforms"
+	case builder.TestOpen:
+		return "start a machine for the tests"
+	case builder.Accept:
+		return "accept the image"
+	}
+	if s.Kind != "" {
+		return s.Kind
+	}
+	return string(s.ID)
+}
+
+// Results lists what the run made: each thing an output published, and the
+// artifacts of builds without outputs.
+func (r *Run) Results() []builder.Result {
+	var all []builder.Result
+	for _, b := range r.Builds {
+		n := len(all)
+		for _, s := range b.Steps {
+			if s.Published != nil {
+				all = append(all, builder.Result{Build: b.Name, Artifact: b.Artifact, Output: s.Kind, Published: s.Published})
+			}
+		}
+		if len(all) == n && b.Artifact != nil && b.Status == Done {
+			all = append(all, builder.Result{Build: b.Name, Artifact: b.Artifact})
+		}
+	}
+	return all
+}
+
+// Failures lists the steps that failed their builds, in the order of the plan.
+func (r *Run) Failures() []*Step {
+	var all []*Step
+	for _, b := range r.Builds {
+		for _, s := range b.Steps {
+			if s.Status == Failed && !s.goesOn {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
+// count tells how many of the template's own steps there are of a status ("" for all).
+func (b *Build) count(of Status) (n int) {
+	for _, s := range b.Steps {
+		if s.Number > 0 && (of == "" || s.Status == of) {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *Run) countBuilds(of Status) (n int) {
+	for _, b := range r.Builds {
+		if b.Status == of {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *Run) countSteps(of Status) (n int) {
+	for _, b := range r.Builds {
+		n += b.count(of)
+	}
+	return n
+}
+
+// A Collector is a sink that keeps what a run has come to. The zero Collector
+// is ready to use.
+type Collector struct {
+	mu  sync.Mutex
+	run Run
+}
+
+// Emit adds the event.
+func (c *Collector) Emit(e builder.Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.run.Apply(e)
+}
+
+// With calls fn with the run as it is now; fn must not keep it.
+func (c *Collector) With(fn func(*Run)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fn(&c.run)
+}
