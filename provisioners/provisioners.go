@@ -5,5 +5,23 @@ import "bake/builder"
 
 // All lists the provisioners a template may use. Adding one is a file, a line here and a test.
 func All() map[string]func() builder.Provisioner {
-	return map[string]func() builder.Provisioner{}
+	return map[string]func() builder.Provisioner{
+		// commands
+		"run":    func() builder.Provisioner { return new(Run) },
+		"script": func() builder.Provisioner { return new(Script) },
+		"local":  func() builder.Provisioner { return new(Local) },
+		"wait":   func() builder.Provisioner { return new(Wait) },
+
+		// files
+		"copy":      func() builder.Provisioner { return new(Copy) },
+		"write":     func() builder.Provisioner { return new(Write) },
+		"template":  func() builder.Provisioner { return new(Template) },
+		"directory": func() builder.Provisioner { return new(Directory) },
+		"link":      func() builder.Provisioner { return new(Link) },
+		"line":      func() builder.Provisioner { return new(Line) },
+
+		// the system
+		"group": func() builder.Provisioner { return new(Group) },
+		"user":  func() builder.Provisioner { return new(User) },
+	}
 }

@@ -1,0 +1,13 @@
+package provisioners_test
+
+import (
+	"testing"
+
+	"bake/builder"
+	"bake/internal/chroottest"
+	"bake/provisioners/provtest"
+)
+
+func TestEveryKindWorksOnABusyboxMachine(t *testing.T) {
+	provtest.Suite(t, func(t *testing.T) builder.Communicator { return chroottest.Busybox(t) })
+}
