@@ -26,7 +26,6 @@ import (
 	_ "github.com/rogpeppe/go-internal/testscript"
 	_ "github.com/santhosh-tekuri/jsonschema/v6"
 	_ "github.com/spf13/cobra"
-	_ "github.com/u-root/u-root/pkg/core/cat"
 	_ "golang.org/x/crypto/ssh"
 	_ "golang.org/x/sync/errgroup"
 	_ "golang.org/x/sys/unix"

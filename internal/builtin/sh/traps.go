@@ -1,0 +1,119 @@
+package sh
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+
+	"bake/internal/builtin/applet"
+	"bake/internal/shell"
+)
+
+// replacing stands before a command that exec asked for: signals go on to it.
+// No file can have this name.
+const replacing = "\x00exec"
+
+// traps are the actions for signals. The interpreter itself knows those for
+// EXIT and ERR only, and calls back before each command: there the others run.
+type traps struct {
+	mu      sync.Mutex
+	actions map[syscall.Signal]string
+	pending []syscall.Signal
+	signals chan os.Signal
+}
+
+func newTraps() *traps {
+	return &traps{actions: map[syscall.Signal]string{}, signals: make(chan os.Signal, 16)}
+}
+
+// call may replace a command before it runs.
+func (t *traps) call(_ context.Context, args []string) ([]string, error) {
+	switch {
+	case args[0] == "trap" && len(args) > 1:
+		return t.trap(args[1:]), nil
+	case args[0] == "exec" && len(args) > 1 && !strings.HasPrefix(args[1], "-"):
+		return append([]string{"exec", replacing}, args[1:]...), nil
+	case args[0] == "kill" || args[0] == "umask":
+		// The interpreter knows these words but not what they do.
+		args = append([]string{"/bin/" + args[0]}, args[1:]...)
+	}
+	if action := t.next(); action != "" {
+		return []string{"eval", action + "\n" + shell.Join(args...)}, nil
+	}
+	return args, nil
+}
+
+// next returns the actions for signals that have come since it was asked last.
+func (t *traps) next() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for {
+		select {
+		case s := <-t.signals:
+			t.pending = append(t.pending, s.(syscall.Signal))
+			continue
+		default:
+		}
+		break
+	}
+	var actions []string
+	for _, s := range t.pending {
+		if a := t.actions[s]; a != "" {
+			actions = append(actions, a)
+		}
+	}
+	t.pending = nil
+	return strings.Join(actions, "\n")
+}
+
+// trap takes the signals out of a trap command and returns what is left for
+// the interpreter.
+func (t *traps) trap(args []string) []string {
+	if args[0] == "--" {
+		args = args[1:]
+	}
+	action, names := "-", args
+	if _, isSignal := applet.Signal(args[0]); len(args) > 1 || !isSignal && args[0] != "EXIT" {
+		action, names = args[0], args[1:]
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var rest []string
+	for _, name := range names {
+		sig, ok := applet.Signal(name)
+		switch {
+		case name == "0":
+			rest = append(rest, "EXIT")
+		case !ok:
+			rest = append(rest, name)
+		case action == "-":
+			delete(t.actions, sig)
+			signal.Reset(sig)
+		case action == "":
+			delete(t.actions, sig)
+			signal.Ignore(sig)
+		default:
+			t.actions[sig] = action
+			signal.Notify(t.signals, sig)
+		}
+	}
+	if len(rest) == 0 {
+		return []string{"true"}
+	}
+	return append([]string{"trap", action}, rest...)
+}
+
+// kill sends a signal; one to the shell itself that has an action is as good
+// as received, so that the action runs before the next command.
+func (t *traps) kill(pid int, sig syscall.Signal) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if pid == os.Getpid() && t.actions[sig] != "" {
+		t.pending = append(t.pending, sig)
+		return nil
+	}
+	return syscall.Kill(pid, sig)
+}
