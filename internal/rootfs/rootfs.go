@@ -1,0 +1,116 @@
+// Package rootfs runs commands in a root file system: in mount, PID, IPC and
+// UTS namespaces of their own, over overlayfs or a plain directory, as root or,
+// without privileges, in a user namespace. It knows nothing of images or
+// builds. The network is the machine's own.
+//
+// A Host is this machine's ability to do that; Start boots a Container, whose
+// pid 1 is a process of bake's own binary (package inside) that serves Run, Put
+// and Get until Close. When bake dies, however it dies, that process dies, and
+// with it every process and mount of the container.
+//
+// Commands run with Docker's default capabilities and may gain privileges
+// through setuid programs. There are no cgroups and no seccomp filter: it
+// keeps builds apart from the machine, it is not a sandbox for hostile programs.
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"bake/internal/rootfs/tree"
+)
+
+// ErrUnsupported says that this operating system cannot run containers itself.
+var ErrUnsupported = errors.New("running commands in a root file system needs Linux")
+
+// A Config is what a container is made of. Paths that are not absolute are
+// below Base; overlayfs has room for some 450 layers if they are short.
+type Config struct {
+	Base string
+	// Lower are the read-only layers, top first. The last one should be a
+	// Skeleton, so that mounts need not leave anything in Upper.
+	Lower []string
+	// Upper takes all that changes. Empty: Root is used as it is, and changes stay in it.
+	Upper string
+	// Work is an empty directory on the file system of Upper.
+	Work string
+	// Root is where the layers are mounted, seen by this container only; or
+	// the root file system itself.
+	Root     string
+	Hostname string
+	Binds    []Bind
+	// Files appear in the container while it runs and leave nothing behind.
+	Files []ExtraFile
+}
+
+// A Bind is a file or directory of this machine that appears at To.
+type Bind struct {
+	From, To string
+	ReadOnly bool
+}
+
+// An ExtraFile is a file that appears at Path, if there is one to cover.
+type ExtraFile struct {
+	Path string
+	Data []byte
+}
+
+// A Process is a command to run in a container.
+type Process struct {
+	Argv []string
+	// Script is passed as an open file; Argv gets its name as last argument.
+	Script []byte
+	Env    []string
+	Dir    string // "" is "/"
+	// DirOptional: "/" is as good if Dir does not exist.
+	DirOptional bool
+	User        string // "name", "uid", with ":group"; empty: root
+	// Stdin nil means empty. A reader that never returns is left behind when the command ends.
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer // nil: thrown away
+	// TTY gives the command a terminal of Rows and Cols, its output goes to Stdout.
+	TTY        bool
+	Rows, Cols uint16
+}
+
+// An ExitError is a command that ran and did not end with status 0.
+type ExitError struct {
+	Code   int
+	Signal int // what ended it, or 0
+}
+
+func (e *ExitError) Error() string {
+	if e.Signal != 0 {
+		return fmt.Sprintf("killed by signal %d", e.Signal)
+	}
+	return fmt.Sprintf("exit status %d", e.Code)
+}
+
+// An Identity says which user and group ids containers have.
+type Identity struct {
+	// Rootless: containers live in a user namespace.
+	Rootless bool
+	// OneID: only one id is mapped, so changing owners fails.
+	OneID bool
+}
+
+// Tree options, see package tree.
+type Options = tree.Options
+
+// A Feed calls its argument with every file of a tree.
+type Feed func(tree.Func) error
+
+// A NotPossibleError says that this machine does not let us make a container.
+type NotPossibleError struct {
+	Err  error
+	hint string
+}
+
+func (e *NotPossibleError) Error() string { return "making a container: " + e.Err.Error() }
+
+// Unwrap returns what the kernel said.
+func (e *NotPossibleError) Unwrap() error { return e.Err }
+
+// Hint says what to do about it.
+func (e *NotPossibleError) Hint() string { return e.hint }
