@@ -105,13 +105,13 @@ func (a *Applier) apply(e *Entry, r io.Reader) error {
 		return err
 	}
 	if e.Hard {
-		return a.link(e, parent, name)
+		return a.link(e, name)
 	}
-	ok, err := a.make(e, r, parent, name, made)
+	ok, err := a.make(e, r, name, made)
 	if err != nil || !ok {
 		return err
 	}
-	return a.finish(e, parent, name, made)
+	return a.finish(e, a.parent, name)
 }
 
 // top gives the tree's own directory the attributes that the entry "." has.
@@ -123,7 +123,7 @@ func (a *Applier) top(e *Entry) error {
 	if err != nil {
 		return err
 	}
-	return a.finish(e, fd, ".", empty)
+	return a.finish(e, fd, ".")
 }
 
 // open returns the directory at path, made if need be. The descriptor is valid until the next call.
@@ -240,7 +240,7 @@ func procPath(dirfd int, name string) string {
 	return "/proc/self/fd/" + strconv.Itoa(dirfd) + "/" + name
 }
 
-func (a *Applier) link(e *Entry, parent int, name string) error {
+func (a *Applier) link(e *Entry, name string) error {
 	target, err := clean(e.Link)
 	if err != nil {
 		return err
@@ -254,7 +254,7 @@ func (a *Applier) link(e *Entry, parent int, name string) error {
 		return fmt.Errorf("hard link to %s: %w", e.Link, err)
 	}
 	defer syscall.Close(fd)
-	parent, err = a.open(e.dir())
+	parent, err := a.open(e.dir())
 	if err != nil {
 		return err
 	}
@@ -265,28 +265,29 @@ func (a *Applier) link(e *Entry, parent int, name string) error {
 }
 
 // make makes the file without its attributes; it reports whether there is one now.
-func (a *Applier) make(e *Entry, r io.Reader, parent int, name string, was state) (bool, error) {
-	if parent, err := a.open(e.dir()); err != nil {
+func (a *Applier) make(e *Entry, r io.Reader, name string, was state) (bool, error) {
+	parent, err := a.open(e.dir())
+	if err != nil {
 		return false, err
-	} else if e.Mode.IsRegular() {
-		return true, a.regular(e, r, parent, name)
 	}
 	switch e.Mode.Type() {
+	case 0:
+		return true, a.regular(e, r, parent, name)
 	case fs.ModeDir:
 		if was == kept {
 			return true, nil
 		}
-		err := syscall.Mkdirat(a.parent, name, 0o700)
+		err := syscall.Mkdirat(parent, name, 0o700)
 		if err == nil && was == hidden {
-			err = a.opaque(a.parent, name)
+			err = a.opaque(parent, name)
 		}
 		return true, err
 	case fs.ModeSymlink:
-		return true, sys.Symlinkat(e.Link, a.parent, name)
+		return true, sys.Symlinkat(e.Link, parent, name)
 	case fs.ModeNamedPipe:
-		return true, syscall.Mknodat(a.parent, name, syscall.S_IFIFO|0o600, 0)
+		return true, syscall.Mknodat(parent, name, syscall.S_IFIFO|0o600, 0)
 	case fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice:
-		return a.device(e, a.parent, name)
+		return a.device(e, parent, name)
 	}
 	return false, fmt.Errorf("files of type %s are not supported", e.Mode.Type())
 }
@@ -362,7 +363,7 @@ func isZero(b []byte) bool {
 }
 
 // finish sets owner, attributes, mode and time, in an order in which none undoes another.
-func (a *Applier) finish(e *Entry, parent int, name string, was state) error {
+func (a *Applier) finish(e *Entry, parent int, name string) error {
 	const nofollow = sys.AtSymlinkNofollow
 	if err := syscall.Fchownat(parent, name, e.UID, e.GID, nofollow); err != nil && !a.tolerates(err) {
 		return fmt.Errorf("owner %d:%d: %w", e.UID, e.GID, err)
