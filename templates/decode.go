@@ -184,7 +184,7 @@ func takesList(t reflect.Type) bool {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	return t.Kind() == reflect.Slice || t.Kind() == reflect.Interface || reflect.PointerTo(t).Implements(unmarshalerType)
+	return t == blockType || t.Kind() == reflect.Slice || t.Kind() == reflect.Interface || reflect.PointerTo(t).Implements(unmarshalerType)
 }
 
 // fallbackNode returns the default as if the template said it where b is.

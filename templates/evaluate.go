@@ -1,0 +1,255 @@
+package templates
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/checker"
+	"github.com/expr-lang/expr/compiler"
+	"github.com/expr-lang/expr/types"
+	"github.com/expr-lang/expr/vm"
+)
+
+// A result is what became of an expression: its value, or, if a name in it is
+// not known yet, what is left of its text with the known names filled in.
+type result struct {
+	value  any
+	left   string // empty if value is it
+	secret bool   // value is made from a sensitive one
+}
+
+// evaluate works an expression out as far as the scope knows its names. Its
+// names and types are checked in any case.
+func (s *scope) evaluate(text string) (result, *exprError) {
+	e, err := parseExpr(text)
+	if err != nil {
+		return result{}, err
+	}
+	vars, kinds := map[string]any{}, types.Map{}
+	var res result
+	waits := false
+	left := splicer{text: text}
+	for _, r := range e.refs {
+		v, err := s.lookup(r)
+		if err != nil {
+			return result{}, err
+		}
+		res.secret = res.secret || v.secret
+		place(vars, kinds, r.path, v)
+		if v.known {
+			left.replace(r.from, r.to, v.literal())
+		} else if waits = true; v.residue != "" {
+			left.replace(r.from, r.to, v.residue)
+		}
+	}
+	run := &evaluation{dir: s.env.directory()}
+	program, err := e.compile(run, kinds)
+	if err != nil {
+		return result{}, err.hideIf(res.secret)
+	}
+	if s.dry {
+		res.left = text
+		return res, nil
+	}
+	if waits {
+		if res.left = left.done(); len(res.left) > 16*maxExpr {
+			return result{}, &exprError{0, len(text), "the values in the expression are too long to keep for later", ""}
+		}
+		return res, nil
+	}
+	machine := vm.VM{MemoryBudget: maxElements}
+	value, runErr := machine.Run(program, vars)
+	if runErr == nil {
+		res.value, runErr = plainValue(value)
+	}
+	if runErr != nil {
+		return result{}, newExprError(text, runErr).hideIf(res.secret)
+	}
+	return res, nil
+}
+
+// hideIf keeps a message that may quote a sensitive value from being seen.
+func (e *exprError) hideIf(secret bool) *exprError {
+	if secret {
+		e.message, e.hint = "the expression cannot be worked out (why is not shown: it names a sensitive variable)", ""
+	}
+	return e
+}
+
+// compile checks the types and makes the program. + on texts becomes a call
+// that counts what it makes.
+func (e *expression) compile(run *evaluation, kinds types.Map) (*vm.Program, *exprError) {
+	config := newConfig(run)
+	config.WithEnv(kinds)
+	config.Visitors = append(config.Visitors, countedPlus{})
+	if _, err := new(checker.Checker).PatchAndCheck(e.tree, config); err != nil {
+		return nil, newExprError(e.text, err)
+	}
+	program, err := compiler.Compile(e.tree, config)
+	if err != nil {
+		return nil, newExprError(e.text, err)
+	}
+	return program, nil
+}
+
+type countedPlus struct{}
+
+// Visit implements ast.Visitor.
+func (countedPlus) Visit(node *ast.Node) {
+	n, is := (*node).(*ast.BinaryNode)
+	if !is || n.Operator != "+" {
+		return
+	}
+	left, right := n.Left.Type().Kind(), n.Right.Type().Kind()
+	if textual(left) && textual(right) {
+		ast.Patch(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: plus}, Arguments: []ast.Node{n.Left, n.Right}})
+	}
+}
+
+func textual(k reflect.Kind) bool { return k == reflect.String || k == reflect.Interface }
+
+// place puts the value under its path, for the run, and its type, for the check.
+func place(vars map[string]any, kinds types.Map, path []string, v value) {
+	kind := v.kind()
+	for i, key := range path {
+		if i == len(path)-1 {
+			vars[key], kinds[key] = v.data, kind
+			return
+		}
+		inner, ok := vars[key].(map[string]any)
+		innerKinds, _ := kinds[key].(types.Map)
+		if !ok {
+			inner, innerKinds = map[string]any{}, types.Map{}
+			vars[key], kinds[key] = inner, innerKinds
+		}
+		vars, kinds = inner, innerKinds
+	}
+}
+
+// A value is what a name stands for.
+type value struct {
+	data    any  // nil, string, bool, int, float64, []any, map[string]any
+	known   bool // data is it; else data is an example of its type
+	secret  bool
+	residue string // what to put in the name's place in an expression that waits; empty: the name itself
+}
+
+func (v value) kind() types.Type {
+	switch v.data.(type) {
+	case nil:
+		return types.Any
+	case []any:
+		return types.Array(types.Any)
+	}
+	return types.TypeOf(v.data)
+}
+
+// literal returns the value as an expression.
+func (v value) literal() string {
+	var b strings.Builder
+	writeLiteral(&b, v.data)
+	return b.String()
+}
+
+func writeLiteral(b *strings.Builder, data any) {
+	switch d := data.(type) {
+	case nil:
+		b.WriteString("nil")
+	case string:
+		b.WriteString(strconv.Quote(d))
+	case []any:
+		b.WriteByte('[')
+		for i, item := range d {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			writeLiteral(b, item)
+		}
+		b.WriteByte(']')
+	case map[string]any:
+		b.WriteByte('{')
+		for i, key := range sortedKeys(d) {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			b.WriteString(strconv.Quote(key) + ": ")
+			writeLiteral(b, d[key])
+		}
+		b.WriteByte('}')
+	default:
+		text, _ := stringify(data)
+		if strings.HasPrefix(text, "-") {
+			text = "(" + text + ")"
+		}
+		b.WriteString(text)
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// A splicer replaces parts of a text from left to right.
+type splicer struct {
+	text string
+	out  strings.Builder
+	at   int
+}
+
+func (s *splicer) replace(from, to int, with string) {
+	s.out.WriteString(s.text[s.at:from] + with)
+	s.at = to
+}
+
+func (s *splicer) done() string { return s.out.String() + s.text[s.at:] }
+
+var errNotAText = errors.New("a list or mapping cannot stand inside a text")
+
+// stringify writes a scalar as it stands in a text.
+func stringify(v any) (string, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	case int:
+		return strconv.Itoa(v), nil
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64), nil
+	case nil:
+		return "", errors.New("the value is missing")
+	}
+	return "", errNotAText
+}
+
+// plainValue reduces what a program returned to the types of a value.
+func plainValue(v any) (any, error) {
+	switch v := v.(type) {
+	case nil, string, bool, int, float64, []any, map[string]any:
+		return v, nil
+	case []string:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = v[i]
+		}
+		return out, nil
+	}
+	if r := reflect.ValueOf(v); r.Kind() == reflect.Slice {
+		out := make([]any, r.Len())
+		for i := range out {
+			out[i] = r.Index(i).Interface()
+		}
+		return out, nil
+	}
+	return nil, fmt.Errorf("the expression gives a %T, which a template cannot hold", v)
+}

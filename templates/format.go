@@ -1,0 +1,92 @@
+package templates
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// The colours of a formatted diagnostic.
+const (
+	bold, red, cyan, faint, plain = "\x1b[1m", "\x1b[31m", "\x1b[36m", "\x1b[2m", "\x1b[0m"
+)
+
+// Format writes the diagnostics for people: place and message, the line with
+// what is wrong underlined, and the hint.
+func (ds Diagnostics) Format(w io.Writer, color bool) error {
+	for _, d := range ds {
+		if _, err := io.WriteString(w, d.format(color)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Diagnostic) format(color bool) string {
+	paint := func(code, text string) string {
+		if !color {
+			return text
+		}
+		return code + text + plain
+	}
+	var b strings.Builder
+	if !d.Pos.IsZero() {
+		b.WriteString(paint(bold, printable(d.Pos.String())) + ": ")
+	}
+	b.WriteString(paint(red, printable(d.Message)) + "\n")
+	if d.Line != "" {
+		before, marked := d.excerpt()
+		number := strconv.Itoa(d.Pos.Line)
+		bar := paint(faint, " | ")
+		fmt.Fprintf(&b, "   %s%s%s\n", paint(faint, number), bar, expandTabs(d.Line))
+		fmt.Fprintf(&b, "   %s%s%s%s\n", strings.Repeat(" ", len(number)), bar,
+			strings.Repeat(" ", before), paint(red, strings.Repeat("^", max(marked, 1))))
+	}
+	if d.Hint != "" {
+		b.WriteString(paint(cyan, "hint: ") + printable(d.Hint) + "\n")
+	}
+	return b.String()
+}
+
+// excerpt returns the width in terminal cells of what comes before the mistake
+// in its line, and of the mistake.
+func (d *Diagnostic) excerpt() (before, marked int) {
+	line := []rune(d.Line)
+	from := min(max(d.Pos.Col-1, 0), len(line))
+	to := min(max(d.End-1, from), len(line))
+	before = ansi.StringWidth(expandTabs(string(line[:from])))
+	return before, ansi.StringWidth(expandTabs(string(line[:to]))) - before
+}
+
+// expandTabs fills up to columns of 8, so that the underline fits everywhere,
+// and replaces what a terminal would obey.
+func expandTabs(s string) string {
+	var b strings.Builder
+	width := 0
+	for part := range strings.SplitAfterSeq(s, "\t") {
+		text, tab := strings.CutSuffix(part, "\t")
+		text = printable(text)
+		b.WriteString(text)
+		width += ansi.StringWidth(text)
+		if tab {
+			fill := 8 - width%8
+			b.WriteString(strings.Repeat(" ", fill))
+			width += fill
+		}
+	}
+	return b.String()
+}
+
+// printable replaces control characters: a template must not drive the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}
