@@ -210,7 +210,8 @@ func (r *reader) entry(b Block, what string, kinds map[string]any, shared reflec
 			r.add(d)
 			return entry{}, false
 		}
-		kind, own = []field{own[i]}, slices.Delete(own, i, i+1)
+		kind = []field{own[i]}
+		own = slices.Delete(own, i, i+1)
 	}
 	if len(kind) == 0 {
 		return entry{}, false
