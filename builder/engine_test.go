@@ -529,3 +529,12 @@ func TestFinalOutputSeesEverything(t *testing.T) {
 		t.Errorf("final output saw %q, want %q", got, want)
 	}
 }
+
+func toJSON(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}

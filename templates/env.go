@@ -96,6 +96,13 @@ func (e *Env) Secrets() []string {
 	return slices.Compact(out)
 }
 
+// Sensitive reports whether the variable of that name must not be shown or
+// stored. A name that no variable has is taken for a sensitive one.
+func (e *Env) Sensitive(name string) bool {
+	v, ok := e.vars[name]
+	return !ok || v.sensitive
+}
+
 func appendTexts(out []string, data any) []string {
 	if list, is := data.([]any); is {
 		for _, item := range list {
