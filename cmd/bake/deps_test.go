@@ -44,7 +44,9 @@ var onlyIn = map[string][]string{
 }
 
 // inits are the init functions that there are, with the reason.
-var inits = map[string]string{}
+var inits = map[string]string{
+	"internal/rootfs/inside/start_linux.go": "pid 1 of a root is a copy of this process; it must not run main, nor a test's main",
+}
 
 // topLevel is what may lie in the repository's root.
 var topLevel = []string{"cmd", "builder", "steps", "provisioners", "templates", "testdata", "internal", ".ci",
