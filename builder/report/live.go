@@ -206,15 +206,18 @@ type screen struct {
 // those the new ones. Synchronized output (mode 2026) keeps terminals that know
 // it from showing half a frame; the others pass over it. Lines of the view are
 // never wrapped, so that a character whose width the terminal sees otherwise
-// cannot shift the rows.
+// cannot shift the rows. Rows are cleared one by one: tmux takes "clear all that
+// is below" at the top of the screen for an order to keep it in its history.
 func (s *screen) frame(history, lines []string, width, height int) []byte {
 	b := []byte("\x1b[?2026h\x1b[?25l\r")
-	if n := min(s.rows(width), max(height-1, 0)); n > 0 {
-		b = append(b, "\x1b["+strconv.Itoa(n)+"A"...)
-	}
-	redraw := len(history) > 0 || width != s.width
-	if redraw {
-		b = append(b, "\x1b[J"...)
+	n := min(s.rows(width), max(height-1, 0))
+	b = up(b, n)
+	redraw := len(history) > 0 || len(lines) < len(s.lines) || width != s.width
+	if redraw && n > 0 {
+		for range n {
+			b = append(b, "\x1b[K\n"...)
+		}
+		b = up(append(b, "\x1b[K"...), n)
 	}
 	for _, l := range history {
 		b = append(b, l...)
@@ -228,7 +231,15 @@ func (s *screen) frame(history, lines []string, width, height int) []byte {
 		}
 		b = append(b, "\r\n"...)
 	}
-	b = append(b, "\x1b[J\x1b[?7h\x1b[?25h\x1b[?2026l"...)
+	b = append(b, "\x1b[K\x1b[?7h\x1b[?25h\x1b[?2026l"...)
 	s.lines, s.width, s.height = lines, width, height
 	return b
+}
+
+// up appends the order to move the cursor up n rows.
+func up(b []byte, n int) []byte {
+	if n == 0 {
+		return b
+	}
+	return append(b, "\x1b["+strconv.Itoa(n)+"A"...)
 }

@@ -86,11 +86,6 @@ func (v *vt) csi(seq string) {
 		v.y = max(0, v.y-arg)
 	case final == 'K' && arg == 0:
 		v.clear(v.y, v.x)
-	case final == 'J' && arg == 0:
-		v.clear(v.y, v.x)
-		for y := v.y + 1; y < v.height; y++ {
-			v.clear(y, 0)
-		}
 	default:
 		v.t.Errorf("the view wrote CSI %q", seq)
 	}

@@ -72,9 +72,14 @@ func runHint(res builder.Result) string {
 // failed, why, and what to do next.
 func summary(r *Run, o Options, st style) []string {
 	var out []string
+	const few = 3 // builds that are told of in full
+	full := len(r.Builds) <= few && len(r.Failures()) == 0
 	for _, b := range r.Builds {
 		if b.Status == Done {
 			out = append(out, made(r, b, st)...)
+			if full {
+				out = append(out, details(r, b, st)...)
+			}
 		}
 	}
 	for _, s := range r.Failures() {
@@ -88,7 +93,7 @@ func summary(r *Run, o Options, st style) []string {
 	return append(out, verdict(r, st)...)
 }
 
-// made tells what one build made, where it is and how to run it.
+// made tells what one build made and where it is.
 func made(r *Run, b *Build, st style) []string {
 	facts := []string{}
 	if b.Platform.OS != "" {
@@ -109,13 +114,23 @@ func made(r *Run, b *Build, st style) []string {
 		if res.Build != b.Name || res.Published == nil {
 			continue
 		}
-		line := clean(res.Summary)
+		line := res.Summary
 		if line == "" {
 			line, _ = refOf(res)
-			line = clean(line)
 		}
-		out = append(out, "    "+line)
-		if d := res.Values["digest"]; d != "" && !strings.Contains(line, d) {
+		out = append(out, "    "+clean(line))
+	}
+	return out
+}
+
+// details tells the whole digests of what a build made, and how to run it.
+func details(r *Run, b *Build, st style) []string {
+	var out []string
+	for _, res := range r.Results() {
+		if res.Build != b.Name || res.Published == nil {
+			continue
+		}
+		if d := res.Values["digest"]; d != "" && !strings.Contains(res.Summary, d) {
 			out = append(out, "    "+st.dim("digest  ")+clean(d))
 		}
 		if cmd := runHint(res); cmd != "" {
