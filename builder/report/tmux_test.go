@@ -105,8 +105,11 @@ func startPlayer(t *testing.T, width, height int) (m *tmux, gate string) {
 }
 
 func TestTheLiveViewInARealTerminal(t *testing.T) {
+	t.Parallel()
 	m, gate := startPlayer(t, 110, 40)
-	half := func(screen string) bool { return strings.Contains(screen, "image-9  ") && strings.Contains(screen, " 2s\n") }
+	half := func(screen string) bool {
+		return strings.Contains(screen, "image-9  ") && strings.Contains(screen, " 2s\n")
+	}
 	t.Logf("halfway:\n%s", m.until("half of the run", half))
 
 	m.run("resize-window", "-x", "60", "-y", "24")
@@ -132,6 +135,7 @@ func TestTheLiveViewInARealTerminal(t *testing.T) {
 }
 
 func TestAKilledViewLeavesTheTerminalWhole(t *testing.T) {
+	t.Parallel()
 	m, gate := startPlayer(t, 80, 24)
 	m.until("the view", func(s string) bool { return strings.Contains(s, "builds done,") })
 	pid, err := os.ReadFile(gate + ".pid")
