@@ -115,7 +115,7 @@ func (h *files) event(e builder.Event) {
 			return
 		}
 	case builder.StepRetry:
-		h.line(e.Step, "# ", "again: "+e.Text)
+		h.line(e.Step, "# ", "again: "+retry(e))
 	case builder.StepDone, builder.StepFailed:
 		if l := h.logs[e.Step]; l != nil {
 			delete(h.logs, e.Step)

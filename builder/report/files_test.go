@@ -259,3 +259,68 @@ func TestNoSecretPassesRedact(t *testing.T) {
 		t.Error("the engine's own plan was changed")
 	}
 }
+
+func TestASecretAcrossThePiecesOfALongLineIsRedacted(t *testing.T) {
+	const secret = "correct-horse-battery"
+	for _, cut := range []int{1, 7, len(secret) - 1} {
+		var out bytes.Buffer
+		sink, err := New(Options{Mode: JSON, Out: &out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		safe := Redact(sink, redact.New([]string{secret}))
+		s := newStory()
+		s.log("web/provision/0", "stdout", strings.Repeat("x", longLine)+secret[:cut])
+		s.log("web/provision/0", "stderr", "other stream")
+		s.log("web/provision/0", "stdout", secret[cut:]+" end")
+		s.log("web/provision/0", "stdout", strings.Repeat("y", longLine)+secret[:cut])
+		s.done("web/provision/0", time.Second)
+		s.feed(safe)
+		if err := safe.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{`"text":"*** end"`, `"text":"other stream"`, `"text":"` + secret[:cut] + `"`} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("cut at %d: %s is missing", cut, want)
+			}
+		}
+		if strings.Contains(out.String(), secret[cut:]+" end") {
+			t.Errorf("cut at %d: the secret's end is shown", cut)
+		}
+	}
+}
+
+func TestARunThatIsTakenUpEndsDone(t *testing.T) {
+	s := newStory()
+	b := planned("web", 4, "one", "two")
+	s.add(builder.Event{Type: builder.RunStarted, Text: "web.yaml", Plan: &builder.Plan{Builds: []builder.Build{b}}})
+	for _, step := range b.Steps[:4] {
+		s.add(builder.Event{Type: builder.StepCached, Step: step.ID, Phase: step.Phase})
+	}
+	var r Run
+	for _, e := range s.events {
+		r.Apply(e)
+	}
+	if got := r.Builds[0].Status; got != Running {
+		t.Errorf("with two steps to go the build is %s", got)
+	}
+	for _, step := range b.Steps[4:] {
+		r.Apply(builder.Event{Time: s.now, Type: builder.StepCached, Step: step.ID, Phase: step.Phase, Published: &builder.Published{Summary: "pushed"}})
+	}
+	if got := r.Builds[0].Status; got != Done || len(r.Results()) == 0 {
+		t.Errorf("the build is %s with %d results", got, len(r.Results()))
+	}
+}
+
+func TestABuildThatIsTriedAgainRuns(t *testing.T) {
+	s := failureStory()
+	s.events = s.events[:len(s.events)-1]
+	s.start("web/provision/0")
+	var r Run
+	for _, e := range s.events {
+		r.Apply(e)
+	}
+	if got := r.builds["web"].Status; got != Running || len(r.Failures()) != 0 {
+		t.Errorf("the build is %s with %d failures", got, len(r.Failures()))
+	}
+}

@@ -72,7 +72,7 @@ func (h *gitHub) step(s *Step, e builder.Event) {
 	case builder.StepSkipped:
 		h.say(name + ": skipped" + because(s.Skipped))
 	case builder.StepRetry:
-		h.command("warning", h.place(s)+",title="+property(name), "again: "+e.Text)
+		h.command("warning", h.place(s)+",title="+property(name), "again: "+retry(e))
 	case builder.StepDone:
 		h.group(s, name+": "+outcome(s)+" in "+duration(s.Elapsed))
 		if s.Published != nil && s.Published.Summary != "" {

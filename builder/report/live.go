@@ -102,7 +102,7 @@ func (l *live) noteStep(s *Step, e builder.Event) {
 	case builder.StepSkipped:
 		l.tell(s.build, Skipped, l.st.dim(s.title()+" skipped"+because(s.Skipped)))
 	case builder.StepRetry:
-		l.tell(s.build, Running, s.title()+l.st.yellow(" again: ")+clean(firstLine(e.Text)))
+		l.tell(s.build, Running, s.title()+l.st.yellow(" again: ")+clean(retry(e)))
 	case builder.StepFailed:
 		l.tell(s.build, Failed, s.title()+l.st.red(" failed after "+duration(s.Elapsed))+": "+clean(firstLine(s.Err))+l.st.dim(where(s)))
 	}

@@ -105,7 +105,7 @@ func (h *plainLines) step(s *Step, e builder.Event) {
 			h.say(s.build.Name, progressEnded(*p))
 		}
 	case builder.StepRetry:
-		h.say(s.build.Name, s.title()+": again: "+clean(firstLine(e.Text)))
+		h.say(s.build.Name, s.title()+": again: "+clean(retry(e)))
 	case builder.StepDone:
 		if s.worthTelling() {
 			h.say(s.build.Name, s.title()+": "+outcome(s)+" in "+duration(s.Elapsed))

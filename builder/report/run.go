@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -62,6 +63,8 @@ type Build struct {
 	Artifact *builder.Artifact `json:"artifact,omitempty"`
 	Steps    []*Step           `json:"steps"`
 	Total    int               `json:"-"` // steps the template asks for, the engine's own left out
+
+	planned bool // all its steps are known
 }
 
 // A Step is one step of a build.
@@ -154,7 +157,7 @@ func (r *Run) begin(e builder.Event) {
 	r.Name = e.Plan.Name
 	for _, pb := range e.Plan.Builds {
 		b := r.build(pb.Name)
-		b.Platform, b.Base, b.Needs = pb.Platform, pb.Pin.Summary, pb.Needs
+		b.Platform, b.Base, b.Needs, b.planned = pb.Platform, pb.Pin.Summary, pb.Needs, true
 		if b.Base == "" {
 			b.Base = pb.Base
 		}
@@ -200,18 +203,20 @@ func (r *Run) step(e builder.Event) *Step {
 func (r *Run) applyStep(s *Step, e builder.Event) {
 	s.lastSeen = e.Time
 	switch e.Type {
-	case builder.StepStarted, builder.StepCached:
+	case builder.StepStarted:
 		s.describe(e)
-		s.Started, s.Status = e.Time, Running
-		if e.Type == builder.StepCached {
-			s.Status = Cached
+		s.Started, s.Status, s.Err, s.Hint = e.Time, Running, "", ""
+		s.build.goOn(e.Time)
+	case builder.StepCached:
+		s.describe(e)
+		if e.Published != nil {
+			s.Published = e.Published
 		}
-		if s.build.Status == Waiting || s.build.Status == Done {
-			s.build.Status = Running
+		if s.Status != Done { // by the process before this one
+			s.Started, s.Status = e.Time, Cached
 		}
-		if s.build.Started.IsZero() {
-			s.build.Started = e.Time
-		}
+		s.build.goOn(e.Time)
+		s.settle(e.Time)
 	case builder.StepLog:
 		s.Lines++
 		s.addTail(e.Text)
@@ -220,9 +225,10 @@ func (r *Run) applyStep(s *Step, e builder.Event) {
 			s.progress(*e.Progress, e.Time)
 		}
 	case builder.StepRetry:
-		s.Retries = append(s.Retries, e.Text)
+		s.Retries = append(s.Retries, retry(e))
 	case builder.StepSkipped:
 		s.Status, s.Skipped = Skipped, e.Text
+		s.settle(e.Time)
 	case builder.StepDone:
 		s.Status, s.Elapsed, s.Outcome, s.Published = Done, e.Elapsed, e.Outcome, e.Published
 		s.settle(e.Time)
@@ -238,10 +244,29 @@ func (r *Run) applyStep(s *Step, e builder.Event) {
 	}
 }
 
-// settle ends the build once more when a step ended after build.done.
+// retry is why a step is tried again, and when.
+func retry(e builder.Event) string {
+	return join([]string{firstLine(e.Text), firstLine(e.Err)}, ": ")
+}
+
+// goOn tells that a step of the build began. A build that had failed runs
+// again when the failed step does.
+func (b *Build) goOn(now time.Time) {
+	failed := slices.ContainsFunc(b.Steps, func(s *Step) bool { return s.Status == Failed && !s.goesOn })
+	if !failed {
+		b.Status = Running
+	}
+	if b.Started.IsZero() {
+		b.Started = now
+	}
+}
+
+// settle ends the transfers of a step that ended, and its build if it was the
+// last: build.done comes before the outputs, or not at all when an earlier
+// process finished the build.
 func (s *Step) settle(now time.Time) {
 	s.Transfers = nil
-	if b := s.build; b.Artifact != nil && b.Status == Running && b.open() == 0 {
+	if b := s.build; b.Status == Running && b.open() == 0 && (b.planned || b.Artifact != nil) {
 		b.Status, b.Ended = Done, now
 	}
 }
