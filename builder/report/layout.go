@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/charmbracelet/x/ansi"
 )
 
 // layout returns the lines of the live view: one for each build, the last of
@@ -46,7 +44,7 @@ type view struct {
 func nameWidth(r *Run, width int) int {
 	n := 0
 	for _, b := range r.Builds {
-		n = max(n, ansi.StringWidth(clean(b.Name)))
+		n = max(n, cells(clean(b.Name)))
 	}
 	return min(n, 24, max(width/4, 4))
 }
@@ -134,9 +132,9 @@ func (v view) build(b *Build, tail bool) string {
 		name = v.st.dim(name)
 	}
 	left := mark + " " + name + "  "
-	room := v.width - ansi.StringWidth(left) - 8 // two spaces and "59m59s"
+	room := v.width - cells(left) - 8 // two spaces and "59m59s"
 	if room < 10 {
-		return v.cut(left + v.what(b, max(v.width-ansi.StringWidth(left), 1), tail))
+		return v.cut(left + v.what(b, max(v.width-cells(left), 1), tail))
 	}
 	return v.cut(left + fit(v.what(b, room, tail), room) + "  " + v.st.dim(fmt.Sprintf("%6s", clock)))
 }
@@ -180,19 +178,19 @@ func (v view) beside(title string, s *Step, room int, tail bool) string {
 		if p.ratio >= 0 {
 			detail = v.st.progressBar(p.ratio, min(20, max(room/5, 4))) + " " + detail
 		}
-		return fitTitle(title, room, ansi.StringWidth(detail)) + "  " + detail
+		return fitTitle(title, room, cells(detail)) + "  " + detail
 	}
 	last := s.LastLines(1)
 	if tail || len(last) == 0 {
 		return title
 	}
 	line := strings.TrimSpace(clean(last[0]))
-	return fitTitle(title, room, ansi.StringWidth(line)) + "  " + v.st.dim(line)
+	return fitTitle(title, room, cells(line)) + "  " + v.st.dim(line)
 }
 
 // fitTitle cuts a title so that at least a part of what stands beside it shows.
 func fitTitle(title string, room, beside int) string {
-	return ansi.Truncate(title, max(room-2-beside, room/2), "…")
+	return truncate(title, max(room-2-beside, room/2), "…")
 }
 
 func doneFacts(b *Build) string {
@@ -290,12 +288,12 @@ func (v view) footer() string {
 }
 
 // cut makes the line no wider than the view.
-func (v view) cut(s string) string { return ansi.Truncate(s, v.width, v.st.sym.ellipsis) }
+func (v view) cut(s string) string { return truncate(s, v.width, v.st.sym.ellipsis) }
 
 // fit makes s exactly n cells wide.
 func fit(s string, n int) string {
-	s = ansi.Truncate(s, n, "…")
-	return s + strings.Repeat(" ", max(0, n-ansi.StringWidth(s)))
+	s = truncate(s, n, "…")
+	return s + strings.Repeat(" ", max(0, n-cells(s)))
 }
 
 // rows is how many rows of a terminal of the width the last frame takes now:
@@ -307,7 +305,7 @@ func (s *screen) rows(width int) int {
 	}
 	n := 0
 	for _, l := range s.lines {
-		n += max(1, (ansi.StringWidth(l)+width-1)/width)
+		n += max(1, (cells(l)+width-1)/width)
 	}
 	return n
 }

@@ -7,8 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/charmbracelet/x/ansi"
-
 	"bake/builder"
 )
 
@@ -88,7 +86,7 @@ func TestNoLineOfTheViewIsTooWideOrTooMany(t *testing.T) {
 					t.Fatalf("%dx%d: %d lines", width, height, len(lines))
 				}
 				for _, l := range lines {
-					if w := ansi.StringWidth(l); w > max(width-1, 1) {
+					if w := cells(l); w > max(width-1, 1) {
 						t.Fatalf("%dx%d: %d cells: %q", width, height, w, l)
 					}
 				}

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/charmbracelet/x/ansi"
-
 	"bake/builder"
 )
 
@@ -56,7 +54,7 @@ func (h *plainLines) event(e builder.Event) {
 
 func (h *plainLines) begin(e builder.Event) {
 	for _, b := range h.run.Builds {
-		h.width = max(h.width, min(ansi.StringWidth(clean(b.Name)), 24))
+		h.width = max(h.width, min(cells(clean(b.Name)), 24))
 	}
 	h.say("", fmt.Sprintf("run %s of %s: %s, %s", e.Run, clean(e.Text), count(len(h.run.Builds), "build"), count(h.run.countSteps(""), "step")))
 }
@@ -184,7 +182,7 @@ func (h *plainLines) say(build, text string) {
 		if name == "" {
 			name = "bake"
 		}
-		h.w.WriteString(name + strings.Repeat(" ", max(0, max(h.width, 4)-ansi.StringWidth(name))) + "  ")
+		h.w.WriteString(name + strings.Repeat(" ", max(0, max(h.width, 4)-cells(name))) + "  ")
 	}
 	h.w.WriteString(strings.TrimRight(text, " ") + "\n")
 	h.said[build] = h.last

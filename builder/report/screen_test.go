@@ -4,8 +4,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/charmbracelet/x/ansi"
 )
 
 // A vt is as much of a terminal as a live view needs: it fails the test on any
@@ -17,7 +15,6 @@ type vt struct {
 	scrolled      []string   // lines that left at the top
 	x, y          int
 	wrap, cursor  bool
-	state         byte
 }
 
 func newVT(t *testing.T, width, height int) *vt {
@@ -29,18 +26,20 @@ func newVT(t *testing.T, width, height int) *vt {
 }
 
 func (v *vt) Write(p []byte) (int, error) {
-	for rest := string(p); rest != ""; {
-		seq, width, n, state := ansi.DecodeSequence(rest, v.state, nil)
-		v.state, rest = state, rest[n:]
+	for g := sequences().StringGraphemes(string(p)); g.Next(); {
+		seq, width := g.Value(), g.Width()
 		switch {
-		case width > 0:
-			v.put(seq, width)
+		case seq == "\r\n":
+			v.x = 0
+			v.down()
 		case seq == "\r":
 			v.x = 0
 		case seq == "\n":
 			v.down()
 		case strings.HasPrefix(seq, "\x1b["):
 			v.csi(seq[2:])
+		case width > 0:
+			v.put(seq, width)
 		default:
 			v.t.Errorf("the view wrote %q", seq)
 		}
@@ -101,7 +100,7 @@ func (v *vt) line(y int) string {
 	var b strings.Builder
 	for x := 0; x < v.width; x++ {
 		c := v.rows[y][x]
-		if c == "" && (x == 0 || ansi.StringWidth(v.rows[y][x-1]) < 2) {
+		if c == "" && (x == 0 || cells(v.rows[y][x-1]) < 2) {
 			c = " "
 		}
 		b.WriteString(c)

@@ -7,7 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/charmbracelet/x/ansi"
+	"github.com/clipperhouse/displaywidth"
 )
 
 // clean returns one line as it may be shown anywhere: without control
@@ -19,7 +19,7 @@ func clean(s string) string {
 		return s
 	}
 	s = strings.ToValidUTF8(s, "\uFFFD")
-	s = ansi.Strip(s)
+	s = strip(s)
 	s = strings.TrimRight(s, "\r\n")
 	if i := strings.LastIndexByte(s, '\r'); i >= 0 {
 		s = s[i+1:]
@@ -43,6 +43,30 @@ func clean(s string) string {
 	}
 	return b.String()
 }
+
+// strip takes the control sequences of ECMA-48 out of s.
+func strip(s string) string {
+	if strings.IndexByte(s, '\x1b') < 0 {
+		return s
+	}
+	var b strings.Builder
+	for g := sequences().StringGraphemes(s); g.Next(); {
+		if v := g.Value(); v[0] != '\x1b' {
+			b.WriteString(v)
+		}
+	}
+	return b.String()
+}
+
+// sequences are the options under which control sequences have no width.
+func sequences() displaywidth.Options { return displaywidth.Options{ControlSequences: true} }
+
+// cells is how many cells of a terminal s takes.
+func cells(s string) int { return sequences().String(s) }
+
+// truncate cuts s to at most n cells, with tail at the end if anything is cut.
+// Colours that were set are reset as in s.
+func truncate(s string, n int, tail string) string { return sequences().TruncateString(s, n, tail) }
 
 func plain(s string) bool {
 	for i := range len(s) {
