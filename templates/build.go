@@ -34,11 +34,7 @@ func (r *reader) graph(t *Template, b Block) {
 			continue
 		}
 		var doc buildDoc
-		if build.IsNull() {
-			build = b.with(f.key, f.key.text)
-		}
-		diags := Decode(build, &doc)
-		r.add(diags...)
+		r.add(Decode(build, &doc)...)
 		r.matrixBuilds(t, f.key.text, build, doc)
 	}
 }
@@ -69,9 +65,11 @@ func (r *reader) build(t *Template, name string, b Block, doc buildDoc, matrix m
 	}
 	for _, other := range t.Builds {
 		if other.Name == name {
-			d := b.Errorf("a second build is called %q", name)
-			d.Hint = "values of a matrix become part of the name with everything but letters, digits, dots and underscores as -"
-			r.add(d)
+			at := b
+			if matrix != nil {
+				at = doc.Matrix
+			}
+			r.add(at.Errorf("two builds are called %q", name))
 		}
 	}
 	before := &scope{env: r.env, matrix: matrix}
@@ -92,14 +90,11 @@ func (r *reader) build(t *Template, name string, b Block, doc buildDoc, matrix m
 }
 
 func (r *reader) squash(b Block, s *scope) bool {
-	var doc struct {
-		Squash bool `yaml:"squash" bake:"main"`
+	var squash bool
+	if !b.IsZero() && !b.IsNull() {
+		r.add(decodeValue(r.now(b, s), &squash)...)
 	}
-	if b.IsZero() {
-		return false
-	}
-	r.add(Decode(r.now(b, s), &doc)...)
-	return doc.Squash
+	return squash
 }
 
 // outputs reads the outputs of a build; each may name what those before it publish.
@@ -186,8 +181,7 @@ func (r *reader) entry(b Block, what string, kinds map[string]any, shared reflec
 		return entry{}, false
 	}
 	beside := fieldNames(specs(shared))
-	var own, kind []field
-	unknown := 0
+	var own, kind, unknown []field
 	for _, f := range b.node.fields {
 		switch isKind, isShared := kinds[f.key.text] != nil, slices.Contains(beside, f.key.text); {
 		case isKind && !isShared:
@@ -195,13 +189,13 @@ func (r *reader) entry(b Block, what string, kinds map[string]any, shared reflec
 		case isShared:
 			own = append(own, f)
 		default:
-			unknown++
-			d := f.key.diag("unknown key %q in %s", shorten(f.key.text), what)
-			d.Hint = suggest(f.key.text, append(sortedKeys(kinds), beside...))
-			r.add(d)
+			unknown = append(unknown, f)
 		}
 	}
-	if len(kind) == 0 && unknown == 0 {
+	for _, f := range unknown {
+		r.add(unknownBeside(f.key, what, first(kind), kinds, beside))
+	}
+	if len(kind) == 0 && len(unknown) == 0 {
 		// `user` is a kind of step and a key of every step.
 		i := slices.IndexFunc(own, func(f field) bool { return kinds[f.key.text] != nil })
 		if i < 0 {
@@ -221,9 +215,34 @@ func (r *reader) entry(b Block, what string, kinds map[string]any, shared reflec
 		d.Hint = fmt.Sprintf("make it %s %s of its own", article(what), what)
 		r.add(d)
 	}
-	first := kind[0]
+	one := kind[0]
 	rest := b.with((&node{kind: mappingNode, fields: own, src: b.node.src, line: b.node.line, col: b.node.col}).seal(), "")
-	return entry{first.key.text, kinds[first.key.text], first.key, first.value, rest}, true
+	return entry{one.key.text, kinds[one.key.text], one.key, one.value, rest}, true
+}
+
+func first(fields []field) *field {
+	if len(fields) == 0 {
+		return nil
+	}
+	return &fields[0]
+}
+
+// unknownBeside says of a key in a step, output or source what it may have
+// been meant to be: a kind, a key beside the kind, or one that belongs under it.
+func unknownBeside(key *node, what string, kind *field, kinds map[string]any, beside []string) *Diagnostic {
+	d := key.diag("unknown key %q in %s", shorten(key.text), what)
+	all := append(sortedKeys(kinds), beside...)
+	switch near := nearest(key.text, all); {
+	case kind != nil && known(specs(reflect.TypeOf(kinds[kind.key.text]).Elem()), key.text):
+		d.Hint = fmt.Sprintf("it is a key of %q: write it under it", kind.key.text)
+	case near != "":
+		d.Hint = fmt.Sprintf("did you mean %q?", near)
+	case kind != nil:
+		d.Hint = suggest("", beside)
+	default:
+		d.Hint = suggest("", sortedKeys(kinds))
+	}
+	return d
 }
 
 func article(noun string) string {
@@ -270,9 +289,9 @@ func (r *reader) condition(b Block, s *scope) (applies bool, late string) {
 			return true, ""
 		}
 	}
-	res, err := s.evaluate(p.expr)
-	if err != nil {
-		r.add(n.exprDiag(p, err))
+	res, wrong := s.evaluate(p.expr)
+	if len(wrong) > 0 {
+		r.add(n.exprDiags(p, wrong)...)
 		return true, ""
 	}
 	if res.left != "" {
@@ -280,7 +299,7 @@ func (r *reader) condition(b Block, s *scope) (applies bool, late string) {
 	}
 	on, is := res.value.(bool)
 	if !is {
-		d := n.exprDiag(p, &exprError{0, len(p.expr), `"if" must be true or false, not ` + fromValue(res.value, n).what(), `compare it: x == "y", x != ""`})
+		d := n.exprDiag(p, &exprError{to: len(p.expr), message: `"if" must be true or false, not ` + fromValue(res.value, n).what(), hint: `compare it: x == "y", x != ""`})
 		r.add(d)
 	}
 	return on || !is, ""

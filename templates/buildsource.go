@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
 	"regexp"
@@ -74,17 +75,15 @@ func (r *reader) sourceKind(b Block) *field {
 		}
 		kind = &b.node.fields[i]
 	}
-	known := append(sortedKeys(r.lang.Sources), fieldNames(specs(typeOf[sourceDoc]()))...)
+	beside := fieldNames(specs(typeOf[sourceDoc]()))
 	if kind != nil {
-		known = append(known, besideKeys(r.lang.Sources[kind.key.text])...)
+		beside = append(beside, besideKeys(r.lang.Sources[kind.key.text])...)
 	}
 	unknown := false
 	for _, f := range b.node.fields {
-		if !slices.Contains(known, f.key.text) {
+		if r.lang.Sources[f.key.text] == nil && !slices.Contains(beside, f.key.text) {
 			unknown = true
-			d := f.key.diag("unknown key %q in source", shorten(f.key.text))
-			d.Hint = suggest(f.key.text, known)
-			r.add(d)
+			r.add(unknownBeside(f.key, "source", kind, r.lang.Sources, beside))
 		}
 	}
 	if kind == nil && !unknown {
@@ -143,13 +142,11 @@ func (r *reader) platforms(b Block, s *scope) []string {
 	if b.IsZero() {
 		return nil
 	}
-	var doc struct {
-		Platforms Strings `yaml:"platforms" bake:"main"`
-	}
+	var platforms Strings
 	b = r.now(b, s)
-	r.add(Decode(b, &doc)...)
+	r.add(decodeValue(b, &platforms)...)
 	seen := map[string]bool{}
-	for i, p := range doc.Platforms {
+	for i, p := range platforms {
 		at := b
 		if b.IsList() {
 			at = b.item(i)
@@ -165,7 +162,7 @@ func (r *reader) platforms(b Block, s *scope) []string {
 		}
 		seen[p] = true
 	}
-	return doc.Platforms
+	return platforms
 }
 
 // link finds the builds that builds start from, and refuses circles.
@@ -224,7 +221,11 @@ func (r *reader) refuseCircles(t *Template, index map[string]int) {
 					names = append(names, t.Builds[j].Name)
 				}
 				where, _, _ := r.baseName(t.Builds[at].Source)
-				r.add(where.Errorf("the builds need one another in a circle: %s", strings.Join(names, " -> ")))
+				d := where.Errorf("the builds need one another in a circle: %s", strings.Join(names, " -> "))
+				if len(names) == 2 {
+					d.Message = fmt.Sprintf("the build %q starts from itself", names[0])
+				}
+				r.add(d)
 				break
 			}
 			path = append(path, at)

@@ -46,6 +46,13 @@ func Decode(b Block, into any) Diagnostics {
 	return d.diags
 }
 
+// decodeValue is Decode for a single value of a type that a field can have.
+func decodeValue[T any](b Block, into *T) Diagnostics {
+	var d decoder
+	d.value(b, reflect.ValueOf(into).Elem(), nil)
+	return d.diags
+}
+
 type decoder struct{ diags Diagnostics }
 
 func (d *decoder) add(ds ...*Diagnostic) { d.diags = append(d.diags, ds...) }
@@ -123,6 +130,8 @@ func (d *decoder) structure(b Block, v reflect.Value) {
 			missing := b.Errorf("%q is missing%s", s.name, b.in())
 			if n != nil {
 				missing = n.diag("%q has no value", s.name)
+			} else if s.main && b.IsNull() {
+				missing = b.Errorf("%s has no value", b.name())
 			}
 			if s.doc != "" {
 				missing.Hint = s.name + ": " + s.doc

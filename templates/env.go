@@ -147,9 +147,9 @@ func (e *Env) Truth(expr string) (bool, error) {
 	}
 	s := lateScope(e)
 	s.final = true
-	res, err := s.evaluate(expr)
-	if err != nil {
-		return false, err
+	res, wrong := s.evaluate(expr)
+	if len(wrong) > 0 {
+		return false, wrong[0]
 	}
 	on, is := res.value.(bool)
 	if !is {

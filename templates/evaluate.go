@@ -24,12 +24,19 @@ type result struct {
 }
 
 // evaluate works an expression out as far as the scope knows its names. Its
-// names and types are checked in any case.
-func (s *scope) evaluate(text string) (result, *exprError) {
+// names and types are checked in any case. What is wrong comes as one error, or
+// one for each name that is.
+func (s *scope) evaluate(text string) (result, []*exprError) {
 	e, err := parseExpr(text)
 	if err != nil {
-		return result{}, err
+		if s.env != nil {
+			if _, isVar := s.env.vars[err.name]; isVar {
+				err.hint = "write var." + err.name
+			}
+		}
+		return result{}, []*exprError{err}
 	}
+	var wrong []*exprError
 	vars, kinds := map[string]any{}, types.Map{}
 	var res result
 	waits := false
@@ -37,7 +44,8 @@ func (s *scope) evaluate(text string) (result, *exprError) {
 	for _, r := range e.refs {
 		v, err := s.lookup(r)
 		if err != nil {
-			return result{}, err
+			wrong = append(wrong, err)
+			continue
 		}
 		res.secret = res.secret || v.secret
 		place(vars, kinds, r.path, v)
@@ -47,10 +55,13 @@ func (s *scope) evaluate(text string) (result, *exprError) {
 			left.replace(r.from, r.to, v.residue)
 		}
 	}
+	if len(wrong) > 0 {
+		return result{}, wrong
+	}
 	run := &evaluation{dir: s.env.directory()}
 	program, err := e.compile(run, kinds)
 	if err != nil {
-		return result{}, err.hideIf(res.secret)
+		return result{}, []*exprError{err.hideIf(res.secret)}
 	}
 	if s.dry {
 		res.left = text
@@ -58,7 +69,7 @@ func (s *scope) evaluate(text string) (result, *exprError) {
 	}
 	if waits {
 		if res.left = left.done(); len(res.left) > 16*maxExpr {
-			return result{}, &exprError{0, len(text), "the values in the expression are too long to keep for later", ""}
+			return result{}, []*exprError{{to: len(text), message: "the values in the expression are too long to keep for later"}}
 		}
 		return res, nil
 	}
@@ -68,7 +79,7 @@ func (s *scope) evaluate(text string) (result, *exprError) {
 		res.value, runErr = plainValue(value)
 	}
 	if runErr != nil {
-		return result{}, newExprError(text, runErr).hideIf(res.secret)
+		return result{}, []*exprError{newExprError(text, runErr).hideIf(res.secret)}
 	}
 	return res, nil
 }

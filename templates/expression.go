@@ -28,11 +28,16 @@ type ref struct {
 	optional bool     // it may be missing: operand of ?? or default()
 }
 
+func (r ref) errorf(hint, format string, args ...any) *exprError {
+	return &exprError{from: r.from, to: r.to, message: fmt.Sprintf(format, args...), hint: hint}
+}
+
 // An exprError is what is wrong with the bytes from..to of an expression.
 type exprError struct {
 	from, to int
 	message  string
 	hint     string
+	name     string // the unknown name that it is about, if it is about one
 }
 
 func (e *exprError) Error() string { return e.message }
@@ -51,7 +56,7 @@ var allowedBuiltins = []string{"len", "all", "any", "none", "one", "filter", "ma
 // parseExpr reads an expression and finds the names in it.
 func parseExpr(text string) (*expression, *exprError) {
 	if len(text) > maxExpr {
-		return nil, &exprError{0, 0, fmt.Sprintf("the expression is longer than %d bytes", maxExpr), ""}
+		return nil, &exprError{message: fmt.Sprintf("the expression is longer than %d bytes", maxExpr)}
 	}
 	tree, err := parser.ParseWithConfig(text, newConfig(nil))
 	if err != nil {
@@ -89,10 +94,10 @@ func newExprError(text string, err error) *exprError {
 	var e *file.Error
 	if !errors.As(err, &e) {
 		first, _, _ := strings.Cut(err.Error(), "\n")
-		return &exprError{0, len(text), plainWords(first), ""}
+		return &exprError{to: len(text), message: plainWords(first)}
 	}
 	from, to := byteOffset(text, e.From), byteOffset(text, e.To)
-	out := &exprError{from, max(from, to), plainWords(e.Message), ""}
+	out := &exprError{from: from, to: max(from, to), message: plainWords(e.Message)}
 	var inner *exprError
 	if errors.As(e.Prev, &inner) {
 		out.hint = inner.hint
@@ -105,8 +110,11 @@ func newExprError(text string, err error) *exprError {
 
 // plainWords replaces Go's names of types by the template's.
 func plainWords(s string) string {
-	return goTypes.Replace(s)
+	s = wrongArgument.ReplaceAllString(s, "$3 takes a $2, not a $1")
+	return strings.TrimSpace(goTypes.Replace(s))
 }
+
+var wrongArgument = regexp.MustCompile(`cannot use (.+) as argument \(type (.+)\) to call (\w+)`)
 
 var goTypes = strings.NewReplacer("[]interface {}", "list", "[]any", "list", "map[string]interface {}", "mapping",
 	"map[string]any", "mapping", "interface {}", "any value", "float64", "number", "unexpected token EOF", "the expression ends too early")
@@ -128,7 +136,7 @@ type walker struct {
 func (w *walker) fail(n ast.Node, hint, format string, args ...any) {
 	if w.err == nil {
 		from, to := byteOffset(w.text, n.Location().From), byteOffset(w.text, n.Location().To)
-		w.err = &exprError{from, to, fmt.Sprintf(format, args...), hint}
+		w.err = ref{from: from, to: to}.errorf(hint, format, args...)
 	}
 }
 
@@ -256,10 +264,10 @@ func (w *walker) finish() {
 		r := &w.refs[i]
 		r.optional = w.optional[w.members[i]]
 		if w.err == nil && !plainRef.MatchString(w.text[r.from:r.to]) {
-			w.err = &exprError{r.from, r.to, "a name in parentheses", "write " + strings.Join(r.path, ".")}
+			w.err = r.errorf("write "+strings.Join(r.path, "."), "a name in parentheses")
 		}
 		if w.err == nil && r.path[0] == "outputs" && len(r.path) == 2 {
-			w.err = &exprError{r.from, r.to, fmt.Sprintf("outputs.%s is not a value", r.path[1]), "write outputs." + r.path[1] + ".NAME"}
+			w.err = r.errorf("write outputs."+r.path[1]+".NAME", "outputs.%s is not a value", r.path[1])
 		}
 	}
 	for _, ident := range w.idents {
@@ -268,7 +276,10 @@ func (w *walker) finish() {
 		case slices.Contains(roots, ident.Value):
 			w.fail(ident, "write "+ident.Value+".NAME", "%s is not a value", ident.Value)
 		default:
-			w.fail(ident, suggest(ident.Value, roots), "unknown name %q", ident.Value)
+			if w.err == nil {
+				w.fail(ident, suggest(ident.Value, roots), "unknown name %q", ident.Value)
+				w.err.name = ident.Value
+			}
 		}
 	}
 }

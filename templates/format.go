@@ -39,10 +39,10 @@ func (d *Diagnostic) format(color bool) string {
 	}
 	b.WriteString(paint(red, printable(d.Message)) + "\n")
 	if d.Line != "" {
-		before, marked := d.excerpt()
+		line, before, marked := d.excerpt()
 		number := strconv.Itoa(d.Pos.Line)
 		bar := paint(faint, " | ")
-		fmt.Fprintf(&b, "   %s%s%s\n", paint(faint, number), bar, expandTabs(d.Line))
+		fmt.Fprintf(&b, "   %s%s%s\n", paint(faint, number), bar, line)
 		fmt.Fprintf(&b, "   %s%s%s%s\n", strings.Repeat(" ", len(number)), bar,
 			strings.Repeat(" ", before), paint(red, strings.Repeat("^", max(marked, 1))))
 	}
@@ -52,14 +52,32 @@ func (d *Diagnostic) format(color bool) string {
 	return b.String()
 }
 
-// excerpt returns the width in terminal cells of what comes before the mistake
-// in its line, and of the mistake.
-func (d *Diagnostic) excerpt() (before, marked int) {
-	line := []rune(d.Line)
-	from := min(max(d.Pos.Col-1, 0), len(line))
-	to := min(max(d.End-1, from), len(line))
-	before = ansi.StringWidth(expandTabs(string(line[:from])))
-	return before, ansi.StringWidth(expandTabs(string(line[:to]))) - before
+// widest is how many terminal cells of a line are shown.
+const widest = 120
+
+// excerpt returns the line as it is shown, the width in terminal cells of what
+// comes before the mistake in it, and of the mistake. Of a long line it returns
+// the part around the mistake.
+func (d *Diagnostic) excerpt() (line string, before, marked int) {
+	all := []rune(d.Line)
+	from := min(max(d.Pos.Col-1, 0), len(all))
+	to := min(max(d.End-1, from), len(all))
+	line = expandTabs(d.Line)
+	before = ansi.StringWidth(expandTabs(string(all[:from])))
+	marked = ansi.StringWidth(expandTabs(string(all[:to]))) - before
+	if ansi.StringWidth(line) <= widest {
+		return line, before, marked
+	}
+	const dots = "..."
+	if before > widest/2 {
+		cut := before - widest/4
+		line = dots + ansi.Cut(line, cut, ansi.StringWidth(line))
+		before = ansi.StringWidth(dots) + widest/4
+	}
+	if ansi.StringWidth(line) > widest {
+		line = ansi.Truncate(line, widest, dots)
+	}
+	return line, before, min(marked, widest-before)
 }
 
 // expandTabs fills up to columns of 8, so that the underline fits everywhere,

@@ -25,6 +25,7 @@ type includeDoc struct {
 // include reads the steps of another file in the place of an entry.
 func (r *reader) include(b Block, s *scope, from including) []Step {
 	var doc includeDoc
+	b.label = "include"
 	diags := Decode(b, &doc)
 	r.add(diags...)
 	if len(diags) > 0 {

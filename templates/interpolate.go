@@ -27,7 +27,11 @@ func (n *node) interpolate() Diagnostics {
 	}
 	parts, off, err := splitExprs(n.raw)
 	if err != nil {
-		return Diagnostics{n.diagAt(off, off+len("${{"), "%s", err)}
+		d := n.diagAt(off, off+len("${{"), "%s", err)
+		if n.style == 0 && strings.Contains(d.Line, " #") {
+			d.Hint = "put the value in quotes: YAML takes what follows # for a comment"
+		}
+		return Diagnostics{d}
 	}
 	if len(parts) == 1 && !parts[0].isExpr() {
 		n.text = parts[0].lit

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -219,15 +220,51 @@ func (l *loader) errorf(y *yaml.Node, format string, args ...any) {
 func (l *loader) syntax(err error) *Diagnostic {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 1
-	if m := yamlLine.FindStringSubmatch(text); m != nil {
+	m := yamlLine.FindStringSubmatch(text)
+	if m != nil {
 		line, _ = strconv.Atoi(m[1])
 		text = text[len(m[0]):]
+	}
+	switch {
+	case strings.HasPrefix(text, "did not find expected"):
+		// The parser counts from 0 and says where the list or mapping begins.
+		if m != nil {
+			line++
+		}
+		line = l.firstBadLine(line, text)
+	case strings.HasPrefix(text, "unknown anchor '"):
+		name, _, _ := strings.Cut(strings.TrimPrefix(text, "unknown anchor '"), "'")
+		for i, have := range l.src.lines {
+			if at := strings.Index(have, "*"+name); at >= 0 {
+				col := utf8.RuneCountInString(have[:at]) + 1
+				d := l.src.at(i+1, col, col+1+utf8.RuneCountInString(name), "there is no anchor %q above", name)
+				d.Hint = "an anchor is set with &name before it is used with *name"
+				return d
+			}
+		}
 	}
 	show := l.src.line(line)
 	col := utf8.RuneCountInString(show[:len(show)-len(strings.TrimLeft(show, " \t"))]) + 1
 	d := l.src.at(line, col, utf8.RuneCountInString(strings.TrimRight(show, " \t"))+1, "not YAML: %s", text)
 	d.Hint = syntaxHint(text, show)
 	return d
+}
+
+// firstBadLine returns the line with which the text stops being YAML in the
+// same way; start if that cannot be found out.
+func (l *loader) firstBadLine(start int, message string) int {
+	if strings.Contains(message, "',' or") || len(l.src.lines) > 10_000 {
+		return start
+	}
+	fails := func(lines int) bool {
+		var doc yaml.Node
+		err := yaml.Unmarshal([]byte(strings.Join(l.src.lines[:lines], "\n")), &doc)
+		return err != nil && strings.Contains(err.Error(), message)
+	}
+	if n := sort.Search(len(l.src.lines), func(i int) bool { return fails(i + 1) }); n < len(l.src.lines) && fails(n+1) {
+		return n + 1
+	}
+	return start
 }
 
 func syntaxHint(message, line string) string {
@@ -238,10 +275,12 @@ func syntaxHint(message, line string) string {
 		return "put the value in quotes: YAML reads : # { } [ ] and , in an expression as its own"
 	case strings.Contains(message, "mapping values are not allowed"):
 		return "put a value that contains \": \" in quotes, and check the indentation"
-	case strings.Contains(message, "unknown anchor"):
-		return "an anchor is set with &name before it is used with *name"
+	case strings.Contains(message, "end of stream"):
+		return "a quote or bracket is opened here or above and never closed"
+	case strings.Contains(message, "',' or"):
+		return "a bracket is opened here and not closed, or a comma is missing"
 	case strings.Contains(message, "did not find expected"):
-		return "check the indentation here and in the lines above"
+		return "check the indentation here and in the line above"
 	}
 	return ""
 }

@@ -102,7 +102,7 @@ func (n *node) diag(format string, args ...any) *Diagnostic {
 func (n *node) what() string {
 	switch {
 	case n.kind == nullNode:
-		return "nothing"
+		return "empty"
 	case n.kind == listNode:
 		return "a list"
 	case n.kind == mappingNode:

@@ -183,16 +183,14 @@ func (r *reader) head(t *Template, doc headDoc) {
 	if doc.Name.IsZero() || doc.Name.IsNull() {
 		return
 	}
-	var named struct {
-		Name string `yaml:"name" bake:"main"`
-	}
+	var text string
 	name := r.now(doc.Name, &scope{env: r.env})
-	diags := Decode(name, &named)
+	diags := decodeValue(name, &text)
 	r.add(diags...)
 	if len(diags) > 0 || name.Unresolved() {
 		return
 	}
-	if t.Name = named.Name; !buildName.MatchString(t.Name) {
+	if t.Name = text; !buildName.MatchString(t.Name) {
 		r.add(badName(doc.Name.node, t.Name))
 	}
 }

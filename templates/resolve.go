@@ -60,15 +60,17 @@ func (r *resolver) scalar(n *node) *node {
 	r.scope.final = r.final
 	out := *n
 	out.parts = nil
+	failed := false
 	for _, p := range n.parts {
 		if !p.isExpr() {
 			out.addPart(p)
 			continue
 		}
-		res, err := r.scope.evaluate(p.expr)
-		if err != nil {
-			r.diags = append(r.diags, n.exprDiag(p, err))
-			return n
+		res, wrong := r.scope.evaluate(p.expr)
+		if len(wrong) > 0 {
+			r.diags = append(r.diags, n.exprDiags(p, wrong)...)
+			failed = true
+			continue
 		}
 		out.secret = out.secret || res.secret
 		if res.left != "" {
@@ -90,10 +92,14 @@ func (r *resolver) scalar(n *node) *node {
 			if bad == errNotAText {
 				hint = "use join(list, \" \") or json(value)"
 			}
-			r.diags = append(r.diags, n.exprDiag(p, &exprError{0, len(p.expr), bad.Error(), hint}))
-			return n
+			r.diags = append(r.diags, n.exprDiag(p, &exprError{to: len(p.expr), message: bad.Error(), hint: hint}))
+			failed = true
+			continue
 		}
 		out.addPart(part{lit: text})
+	}
+	if failed {
+		return n
 	}
 	if len(out.parts) == 0 || len(out.parts) == 1 && !out.parts[0].isExpr() {
 		out.text = ""
@@ -117,6 +123,14 @@ func (n *node) addPart(p part) {
 		return
 	}
 	n.parts = append(n.parts, p)
+}
+
+func (n *node) exprDiags(p part, wrong []*exprError) Diagnostics {
+	var out Diagnostics
+	for _, err := range wrong {
+		out = append(out, n.exprDiag(p, err))
+	}
+	return out
 }
 
 // exprDiag turns an error inside an expression into a diagnostic at its place

@@ -195,7 +195,11 @@ func structSchema(t reflect.Type, except map[string]bool) schema {
 	forms := []any{object}
 	all := specs(t)
 	if main := mainField(all); main != nil {
-		forms = append(forms, typeSchema(main.typ, main))
+		short := typeSchema(main.typ, main)
+		if main.typ == blockType { // anything but the long form
+			short = schema{"type": []any{"string", "number", "boolean", "array"}}
+		}
+		forms = append(forms, short)
 		// The short form has no room for other required keys.
 		if required, _ := object["required"].([]any); slices.ContainsFunc(required, func(r any) bool { return r != main.name }) {
 			forms = forms[:1]

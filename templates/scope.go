@@ -26,7 +26,7 @@ func lateScope(e *Env) *scope { return &scope{env: e, source: true, anyOutput: t
 // lookup finds what a name stands for.
 func (s *scope) lookup(r ref) (value, *exprError) {
 	fail := func(hint, format string, args ...any) (value, *exprError) {
-		return value{}, &exprError{r.from, r.to, fmt.Sprintf(format, args...), hint}
+		return value{}, r.errorf(hint, format, args...)
 	}
 	env, name := s.env, r.path[1]
 	if env == nil {
@@ -91,18 +91,18 @@ func (s *scope) variable(v variable) value {
 
 func (s *scope) lookupMatrix(r ref) (value, *exprError) {
 	if s.matrix == nil {
-		return value{}, &exprError{r.from, r.to, "this build has no matrix", "add `matrix:` to the build"}
+		return value{}, r.errorf("add `matrix:` to the build", "this build has no matrix")
 	}
 	v, ok := s.matrix[r.path[1]]
 	if !ok {
-		return value{}, &exprError{r.from, r.to, fmt.Sprintf("the matrix has no %q", r.path[1]), suggest(r.path[1], sortedKeys(s.matrix))}
+		return value{}, r.errorf(suggest(r.path[1], sortedKeys(s.matrix)), "the matrix has no %q", r.path[1])
 	}
 	return value{data: v, known: true}, nil
 }
 
 func (s *scope) lookupWith(r ref) (value, *exprError) {
 	if s.with == nil {
-		return value{}, &exprError{r.from, r.to, "with.* is known in included files only", ""}
+		return value{}, r.errorf("", "with.* is known in included files only")
 	}
 	n, ok := s.with[r.path[1]]
 	switch {
@@ -111,27 +111,27 @@ func (s *scope) lookupWith(r ref) (value, *exprError) {
 	case ok && n.kind == scalarNode:
 		return value{data: "", residue: n.asExpr()}, nil
 	case ok:
-		return value{}, &exprError{r.from, r.to, fmt.Sprintf("with.%s holds an expression inside a list or mapping whose value is not known yet", r.path[1]), ""}
+		return value{}, r.errorf("", "with.%s holds an expression inside a list or mapping whose value is not known yet", r.path[1])
 	case r.optional:
 		return value{known: true}, nil
 	}
-	return value{}, &exprError{r.from, r.to, fmt.Sprintf("the include gives no %q", r.path[1]), suggest(r.path[1], sortedKeys(s.with))}
+	return value{}, r.errorf(suggest(r.path[1], sortedKeys(s.with)), "the include gives no %q", r.path[1])
 }
 
 func (s *scope) lookupSource(r ref, env *Env) (value, *exprError) {
 	name := r.path[1]
 	switch {
 	case !s.source:
-		return value{}, &exprError{r.from, r.to, "source.* is not known here", "steps, tests, config and outputs may name it"}
+		return value{}, r.errorf("steps, tests, config and outputs may name it", "source.* is not known here")
 	case env.source != nil:
 		if text, ok := env.source[name]; ok {
 			return value{data: text, known: true}, nil
 		} else if r.optional {
 			return value{known: true}, nil
 		}
-		return value{}, &exprError{r.from, r.to, fmt.Sprintf("the source has no %q", name), suggest(name, sortedKeys(env.source))}
+		return value{}, r.errorf(suggest(name, sortedKeys(env.source)), "the source has no %q", name)
 	case s.final:
-		return value{}, &exprError{r.from, r.to, fmt.Sprintf("source.%s is not known yet", name), ""}
+		return value{}, r.errorf("", "source.%s is not known yet", name)
 	}
 	return value{data: ""}, nil
 }
@@ -140,9 +140,9 @@ func (s *scope) lookupOutput(r ref, env *Env) (value, *exprError) {
 	kind, name := r.path[1], r.path[2]
 	if !s.anyOutput && !slices.Contains(s.outputs, kind) {
 		if s.outputs == nil {
-			return value{}, &exprError{r.from, r.to, "outputs.* is not known here", "only outputs after that one may name it"}
+			return value{}, r.errorf("only outputs after that one may name it", "outputs.* is not known here")
 		}
-		return value{}, &exprError{r.from, r.to, fmt.Sprintf("no output %q comes before this one", kind), suggest(kind, s.outputs)}
+		return value{}, r.errorf(suggest(kind, s.outputs), "no output %q comes before this one", kind)
 	}
 	values, published := env.outputs[kind]
 	if text, ok := values[name]; ok {
@@ -154,11 +154,11 @@ func (s *scope) lookupOutput(r ref, env *Env) (value, *exprError) {
 	case r.optional:
 		return value{known: true}, nil
 	case published:
-		return value{}, &exprError{r.from, r.to, fmt.Sprintf("the output %q has no %q", kind, name), suggest(name, sortedKeys(values))}
+		return value{}, r.errorf(suggest(name, sortedKeys(values)), "the output %q has no %q", kind, name)
 	case !s.final:
 		return value{data: ""}, nil
 	}
-	return value{}, &exprError{r.from, r.to, fmt.Sprintf("outputs.%s.%s is not known: that output did not run", kind, name), ""}
+	return value{}, r.errorf("", "outputs.%s.%s is not known: that output did not run", kind, name)
 }
 
 // asExpr returns a scalar with expressions as one expression.

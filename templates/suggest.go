@@ -16,7 +16,7 @@ func suggest(word string, known []string) string {
 	if len(known) == 0 || len(known) > most {
 		return ""
 	}
-	sorted := slices.Sorted(slices.Values(known))
+	sorted := slices.Compact(slices.Sorted(slices.Values(known)))
 	return "known here: " + strings.Join(sorted, ", ")
 }
 

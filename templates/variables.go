@@ -28,6 +28,8 @@ type setting struct {
 	text string
 	node *node
 	from string // "--var", "RELEASE_TOKEN": for messages; empty for the template
+	// failed says that it could not be read, and that there is a diagnostic.
+	failed bool
 }
 
 // Validate checks that the pattern is one.
@@ -99,6 +101,9 @@ func (r *reader) value(f field, b Block, doc *variableDoc, files []*node) (any, 
 	if given && doc.Required && s.node == nil && s.text == "" {
 		given = false
 	}
+	if s.failed {
+		return nil, false
+	}
 	if !given {
 		d := f.key.diag("variable %q has no value", f.key.text)
 		d.Hint = "give it with --var " + f.key.text + "=..., or set BAKE_VAR_" + f.key.text
@@ -158,7 +163,7 @@ func (r *reader) setting(name string, b Block, doc *variableDoc, files []*node) 
 		}
 		if doc.Default.IsZero() {
 			r.add(b.At("file").Errorf("%s", err))
-			return setting{}, false
+			return setting{failed: true}, false
 		}
 	}
 	return setting{node: doc.Default.node}, !doc.Default.IsZero()
