@@ -156,6 +156,12 @@ type Maker interface {
 	Makes() ArtifactKind
 }
 
+// A Preflighter is a Source that can tell before anything starts that a
+// machine of a platform cannot run commands here.
+type Preflighter interface {
+	Preflight(ctx context.Context, p Platform) error
+}
+
 // Published is what an output made, for the report, the manifest and for
 // `outputs.<kind>.*` in the outputs after it.
 type Published struct {

@@ -24,7 +24,7 @@ func (e *Engine) Pin(ctx context.Context, run RunID, p *Plan) error {
 	g.SetLimit(pinners)
 	for i := range p.Builds {
 		b := &p.Builds[i]
-		if b.joins() || b.Base != "" || b.Pin.Digest != "" {
+		if b.joins() || b.Pin.Digest != "" {
 			continue
 		}
 		g.Go(func() error {
@@ -50,8 +50,22 @@ func (e *Engine) pinSource(ctx context.Context, p *Plan, b *Build) error {
 	if err != nil {
 		return err
 	}
+	if pre, ok := src.(Preflighter); ok && b.runs() {
+		if err := pre.Preflight(ctx, b.Platform); err != nil {
+			return err
+		}
+	}
+	if b.Base != "" {
+		return nil // it is what the other build makes
+	}
 	b.Pin, err = src.Pin(ctx, PinEnv{Dir: p.Dir, Platform: b.Platform})
 	return err
+}
+
+// runs reports whether the build changes or tests a machine, so that it has to
+// be able to run programs of its platform.
+func (b Build) runs() bool {
+	return slices.ContainsFunc(b.Steps, func(s Step) bool { return s.Phase == Provision || s.Phase == Test })
 }
 
 // pinBuild resolves source.* and makes the keys. The builds it needs are pinned already.
