@@ -72,13 +72,17 @@ func (h *gitHub) step(s *Step, e builder.Event) {
 	case builder.StepSkipped:
 		h.say(name + ": skipped" + because(s.Skipped))
 	case builder.StepRetry:
-		h.command("warning", h.place(s)+",title="+property(name), "again: "+retry(e))
+		h.command("warning", h.place(s)+"title="+property(name), "again: "+retry(e))
 	case builder.StepDone:
 		h.group(s, name+": "+outcome(s)+" in "+duration(s.Elapsed))
 		if s.Published != nil && s.Published.Summary != "" {
 			h.say(s.build.Name + ": " + s.Published.Summary)
 		}
 	case builder.StepFailed:
+		if s.Status == Interrupted {
+			h.group(s, name+": stopped after "+duration(s.Elapsed))
+			return
+		}
 		h.say(name + ": failed after " + duration(s.Elapsed))
 		h.log(s)
 		text := s.Err
@@ -89,12 +93,16 @@ func (h *gitHub) step(s *Step, e builder.Event) {
 		if s.goesOn {
 			kind = "warning"
 		}
-		h.command(kind, h.place(s)+",title="+property(name), text)
+		h.command(kind, h.place(s)+"title="+property(name), text)
 	}
 }
 
-// place is where the step stands in the repository, as properties of a command.
+// place is where the step stands in the repository, as properties of a command,
+// with a comma after them.
 func (h *gitHub) place(s *Step) string {
+	if s.Pos.IsZero() {
+		return ""
+	}
 	file := s.Pos.File
 	if root := h.o.getenv("GITHUB_WORKSPACE"); root != "" && file != "" {
 		if abs, err := filepath.Abs(file); err == nil {
@@ -103,7 +111,7 @@ func (h *gitHub) place(s *Step) string {
 			}
 		}
 	}
-	return fmt.Sprintf("file=%s,line=%d,col=%d", property(file), s.Pos.Line, s.Pos.Col)
+	return fmt.Sprintf("file=%s,line=%d,col=%d,", property(file), s.Pos.Line, s.Pos.Col)
 }
 
 // group writes a folded group with the step's log, or a line if it has none.
@@ -143,7 +151,7 @@ func (h *gitHub) log(s *Step) {
 // command writes a workflow command that makes an annotation.
 func (h *gitHub) command(name, properties, text string) {
 	if properties != "" {
-		name += " " + strings.TrimPrefix(properties, ",")
+		name += " " + properties
 	}
 	h.write("::" + name + "::" + message(strings.Join(cleanLines(text), "\n")))
 }

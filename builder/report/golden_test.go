@@ -38,7 +38,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 func stories() map[string]*story {
-	return map[string]*story{"success": successStory(), "failure": failureStory()}
+	return map[string]*story{"success": successStory(), "failure": failureStory(), "stopped": stoppedStory()}
 }
 
 // show feeds the story to a sink of the mode and returns what it wrote.

@@ -181,6 +181,8 @@ func statusWord(r *Run) string {
 	switch {
 	case r.Status == Done && r.countSteps("") > 0 && r.countSteps(Cached) == r.countSteps(""):
 		return "nothing to do"
+	case r.Status == Interrupted && !r.Ended.IsZero():
+		return "stopped"
 	case r.Status == Interrupted:
 		return "not finished"
 	}
@@ -297,7 +299,7 @@ func newStepPart(r *Run, s *Step, id string, span span, logs *logBudget) (*stepP
 	if !s.Pos.IsZero() {
 		p.Pos = clean(s.Pos.String())
 	}
-	if s.Status == Done || s.Status == Failed {
+	if s.Status == Done || s.Status == Failed || s.Status == Interrupted {
 		p.Took = duration(s.Elapsed)
 	}
 	p.Why = clean(firstLine(s.Skipped))
@@ -309,6 +311,9 @@ func newStepPart(r *Run, s *Step, id string, span span, logs *logBudget) (*stepP
 	}
 	for _, n := range s.Retries {
 		p.Notes = append(p.Notes, "tried again: "+clean(firstLine(n)))
+	}
+	if s.Status == Interrupted {
+		p.Err, p.Why = "", "stopped"
 	}
 	p.Config = pretty(s.config)
 	p.OnTimeline, p.At, p.Width = span.place(s)

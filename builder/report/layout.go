@@ -57,7 +57,7 @@ func choose(builds []*Build, n int) (shown, hidden []*Build) {
 		return builds, nil
 	}
 	keep := map[*Build]bool{}
-	for _, of := range []Status{Failed, Running, Waiting, Done} {
+	for _, of := range []Status{Failed, Running, Interrupted, Waiting, Done} {
 		for _, b := range builds {
 			if b.Status == of && len(keep) < n-1 {
 				keep[b] = true
@@ -77,7 +77,7 @@ func choose(builds []*Build, n int) (shown, hidden []*Build) {
 func hiddenBuilds(builds []*Build) string {
 	r := Run{Builds: builds}
 	var parts []string
-	for _, of := range []Status{Failed, Running, Waiting, Done} {
+	for _, of := range []Status{Failed, Running, Interrupted, Waiting, Done} {
 		if n := r.countBuilds(of); n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, of))
 		}
@@ -126,7 +126,7 @@ func (v view) build(b *Build, tail bool) string {
 	case Running:
 		name = v.st.bold(name)
 		clock = seconds(sinceStart(b.Started, v.now))
-	case Done, Failed:
+	case Done, Failed, Interrupted:
 		clock = buildTime(b)
 	case Waiting:
 		name = v.st.dim(name)
@@ -149,6 +149,8 @@ func (v view) what(b *Build, room int, tail bool) string {
 		return v.st.dim("waits")
 	case Done:
 		return v.st.dim(doneFacts(b))
+	case Interrupted:
+		return v.st.dim("stopped")
 	case Failed:
 		for _, s := range b.Steps {
 			if s.Status == Failed && !s.goesOn {

@@ -104,6 +104,10 @@ func (l *live) noteStep(s *Step, e builder.Event) {
 	case builder.StepRetry:
 		l.tell(s.build, Running, s.title()+l.st.yellow(" again: ")+clean(retry(e)))
 	case builder.StepFailed:
+		if s.Status == Interrupted {
+			l.tell(s.build, Interrupted, s.title()+l.st.yellow(" stopped")+" after "+duration(s.Elapsed))
+			return
+		}
 		l.tell(s.build, Failed, s.title()+l.st.red(" failed after "+duration(s.Elapsed))+": "+clean(firstLine(s.Err))+l.st.dim(where(s)))
 	}
 }

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,16 +112,16 @@ func TestNothingIsDrawnWhenNothingChanges(t *testing.T) {
 			sink.Emit(e)
 		}
 		time.Sleep(10 * time.Second)
-		if w.writes > 11 {
-			t.Errorf("%d writes in 10 quiet seconds, want one for each second", w.writes)
+		before := w.writes.Load()
+		if before > 11 {
+			t.Errorf("%d writes in 10 quiet seconds, want one for each second", before)
 		}
-		before := w.writes
 		for range 10_000 {
 			s.log("web/provision/0", "stdout", "x")
 			sink.Emit(s.events[len(s.events)-1])
 			time.Sleep(100 * time.Microsecond)
 		}
-		if n := w.writes - before; n > 13 {
+		if n := w.writes.Load() - before; n > 13 {
 			t.Errorf("%d writes in a second of 10,000 lines, want 12", n)
 		}
 		if err := sink.Close(); err != nil {
@@ -129,9 +130,9 @@ func TestNothingIsDrawnWhenNothingChanges(t *testing.T) {
 	})
 }
 
-type countingWriter struct{ writes int }
+type countingWriter struct{ writes atomic.Int64 }
 
-func (w *countingWriter) Write(p []byte) (int, error) { w.writes++; return len(p), nil }
+func (w *countingWriter) Write(p []byte) (int, error) { w.writes.Add(1); return len(p), nil }
 
 func TestAViewThatWasNarrowedLeavesNoRest(t *testing.T) {
 	var s screen

@@ -112,6 +112,10 @@ func (h *plainLines) step(s *Step, e builder.Event) {
 			h.say(s.build.Name, clean(s.Published.Summary))
 		}
 	case builder.StepFailed:
+		if s.Status == Interrupted {
+			h.say(s.build.Name, s.title()+": stopped after "+duration(s.Elapsed))
+			return
+		}
 		h.say(s.build.Name, s.title()+": failed after "+duration(s.Elapsed)+": "+clean(firstLine(s.Err))+where(s))
 	}
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"sync"
@@ -13,7 +14,9 @@ import (
 // Status is how far a run, a build or a step has come.
 type Status string
 
-// The statuses. Cached and Skipped are of steps, Interrupted is of runs.
+// The statuses. Cached and Skipped are of steps. Interrupted is a step that was
+// stopped (by the user, or because another build failed) and its build; and a
+// run whose events end before it did: it goes on, was stopped or was killed.
 const (
 	Waiting     Status = "waiting"
 	Running     Status = "running"
@@ -21,7 +24,7 @@ const (
 	Cached      Status = "cached"
 	Skipped     Status = "skipped"
 	Failed      Status = "failed"
-	Interrupted Status = "interrupted" // its events end before it did: it goes on, or was killed
+	Interrupted Status = "interrupted"
 )
 
 // A Run is what the events of a run add up to: what all sinks and pages show.
@@ -113,6 +116,9 @@ func (r *Run) Apply(e builder.Event) {
 		if e.Err != "" {
 			r.Status = Failed
 		}
+		if e.Err != "" && len(r.Failures()) == 0 && r.countBuilds(Interrupted) > 0 {
+			r.Status = Interrupted
+		}
 	case builder.Notice:
 		r.Notices = append(r.Notices, Notice{e.Text, e.Hint})
 	case builder.ResourceCreated:
@@ -142,11 +148,11 @@ func (r *Run) begin(e builder.Event) {
 	r.ID, r.Template, r.Started, r.Status = e.Run, e.Text, e.Time, Running
 	r.Ended, r.Err, r.Left, r.Resources = time.Time{}, "", nil, 0
 	for _, b := range r.Builds { // what the process before this one did not finish
-		if b.Status == Running || b.Status == Failed {
+		if b.Status != Done {
 			b.Status = Waiting
 		}
 		for _, s := range b.Steps {
-			if s.Status == Running || s.Status == Failed {
+			if s.Status == Running || s.Status == Failed || s.Status == Interrupted {
 				s.Status, s.Err, s.Hint, s.Retries, s.Transfers = Waiting, "", "", nil, nil
 			}
 		}
@@ -233,15 +239,25 @@ func (r *Run) applyStep(s *Step, e builder.Event) {
 		s.Status, s.Elapsed, s.Outcome, s.Published = Done, e.Elapsed, e.Outcome, e.Published
 		s.settle(e.Time)
 	case builder.StepFailed:
-		s.Status, s.Elapsed, s.Err, s.Hint = Failed, e.Elapsed, e.Err, e.Hint
-		if !e.Pos.IsZero() {
-			s.Pos = e.Pos
-		}
-		if !s.goesOn {
-			s.build.Status, s.build.Ended = Failed, e.Time
-		}
+		s.fail(e)
 		s.settle(e.Time)
 	}
+}
+
+// fail ends a step and, unless the template says otherwise, its build.
+func (s *Step) fail(e builder.Event) {
+	s.Status, s.Elapsed, s.Err, s.Hint = Failed, e.Elapsed, e.Err, e.Hint
+	// An event has the text of an error only.
+	if strings.HasSuffix(e.Err, context.Canceled.Error()) {
+		s.Status, s.Hint = Interrupted, ""
+	}
+	if !e.Pos.IsZero() {
+		s.Pos = e.Pos
+	}
+	if s.goesOn && s.Status == Failed || s.build.Status == Failed {
+		return
+	}
+	s.build.Status, s.build.Ended = s.Status, e.Time
 }
 
 // retry is why a step is tried again, and when.
@@ -252,7 +268,7 @@ func retry(e builder.Event) string {
 // goOn tells that a step of the build began. A build that had failed runs
 // again when the failed step does.
 func (b *Build) goOn(now time.Time) {
-	failed := slices.ContainsFunc(b.Steps, func(s *Step) bool { return s.Status == Failed && !s.goesOn })
+	failed := slices.ContainsFunc(b.Steps, func(s *Step) bool { return s.Status == Failed && !s.goesOn || s.Status == Interrupted })
 	if !failed {
 		b.Status = Running
 	}

@@ -166,6 +166,25 @@ func failureStory() *story {
 	return s
 }
 
+// stoppedStory is a run that the user stops.
+func stoppedStory() *story {
+	s := newStory()
+	s.add(builder.Event{Type: builder.RunStarted, Text: "web.yaml", Plan: &builder.Plan{Template: "web.yaml", Name: "web",
+		Builds: []builder.Build{planned("api", 4, "compile"), planned("web", 20, "apt-get install -y nginx"), planned("docs", 40, "render")}}})
+	for _, b := range []string{"api", "web"} {
+		s.add(builder.Event{Type: builder.BuildStarted, Build: b})
+		s.start(builder.StepID(b + "/provision/0"))
+		s.log(builder.StepID(b+"/provision/0"), "stdout", "working")
+	}
+	s.wait(2 * time.Second)
+	s.add(builder.Event{Type: builder.Notice, Text: "stopping; a second Ctrl-C stops at once"})
+	for _, b := range []string{"api", "web"} {
+		s.add(builder.Event{Type: builder.StepFailed, Step: builder.StepID(b + "/provision/0"), Elapsed: 2 * time.Second, Err: "running the script: context canceled"})
+	}
+	s.add(builder.Event{Type: builder.RunDone, Elapsed: 2100 * time.Millisecond, Err: "interrupted"})
+	return s
+}
+
 // tenBuilds is ten builds of twenty steps that run side by side, each at its own
 // pace; every third starts from cached steps and the fifth fails.
 func tenBuilds() *story {

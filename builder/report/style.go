@@ -8,15 +8,15 @@ type style struct {
 }
 
 type symbols struct {
-	ok, failed, running, waiting, cached, skipped, bar, ellipsis string
-	full, empty                                                  string // of progress bars
+	ok, failed, running, stopped, waiting, cached, skipped, bar, ellipsis string
+	full, empty                                                           string // of progress bars
 }
 
 func newStyle(color, ascii bool) style {
 	if ascii {
-		return style{color, symbols{"+", "x", ">", " ", "=", "-", "|", "...", "#", "-"}}
+		return style{color, symbols{"+", "x", ">", "!", " ", "=", "-", "|", "...", "#", "-"}}
 	}
-	return style{color, symbols{"✔", "✘", "▸", "·", "●", "○", "│", "…", "━", "─"}}
+	return style{color, symbols{"✔", "✘", "▸", "■", "·", "●", "○", "│", "…", "━", "─"}}
 }
 
 func (s style) sgr(code, text string) string {
@@ -44,6 +44,8 @@ func (s style) mark(of Status) string {
 		return s.red(s.sym.failed)
 	case Running:
 		return s.yellow(s.sym.running)
+	case Interrupted:
+		return s.yellow(s.sym.stopped)
 	case Skipped:
 		return s.dim(s.sym.skipped)
 	}

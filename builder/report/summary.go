@@ -86,10 +86,6 @@ func summary(r *Run, o Options, st style) []string {
 		out = append(out, "")
 		out = append(out, failure(s, o, st)...)
 	}
-	for _, n := range r.Notices {
-		out = append(out, "")
-		out = append(out, notice(n, st)...)
-	}
 	return append(out, verdict(r, st)...)
 }
 
@@ -221,7 +217,7 @@ func verdict(r *Run, st style) []string {
 		out = append(out, line)
 	default:
 		out = append(out, st.red(unfinished(r))+tally(r))
-		if r.Err != "" && len(r.Failures()) == 0 {
+		if r.Err != "" && r.Status == Failed && len(r.Failures()) == 0 {
 			for _, l := range cleanLines(r.Err) {
 				out = append(out, "    "+l)
 			}
@@ -241,8 +237,11 @@ func allCached(steps int) string {
 }
 
 func unfinished(r *Run) string {
-	if r.Status == Failed {
+	switch {
+	case r.Status == Failed:
 		return "failed after " + duration(r.Elapsed)
+	case !r.Ended.IsZero():
+		return "stopped after " + duration(r.Elapsed)
 	}
 	return "stopped before the end"
 }
@@ -253,7 +252,7 @@ func tally(r *Run) string {
 	for _, c := range []struct {
 		of   Status
 		word string
-	}{{Done, "done"}, {Failed, "failed"}, {Running, "stopped"}, {Waiting, "not started"}} {
+	}{{Done, "done"}, {Failed, "failed"}, {Interrupted, "stopped"}, {Running, "stopped"}, {Waiting, "not started"}} {
 		if n := r.countBuilds(c.of); n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, c.word))
 		}
