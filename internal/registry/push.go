@@ -1,0 +1,332 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
+
+	"bake/builder"
+)
+
+// A Push says where images go and how.
+type Push struct {
+	To   Reference // the repository; its own tag, if it has one, comes before Tags
+	Tags []string
+	// Immutable: a tag that names other content already is an error, found
+	// before anything is uploaded.
+	Immutable bool
+	// Index makes an index even of a single image.
+	Index bool
+	// Annotations of the index, if there is one.
+	Annotations map[string]string
+	// MountFrom are repositories of the same registry that may have the
+	// layers already.
+	MountFrom []string
+	// Compression is for layers that exist only uncompressed.
+	Compression Compression
+	Progress    func(builder.Progress) // may be nil
+}
+
+// A Variant is one image of a push. Several make an index.
+type Variant struct {
+	Image       v1.Image // may be a builder.LayerStreamer
+	Platform    builder.Platform
+	Annotations map[string]string // of its manifest
+}
+
+// Pushed is what a push came to.
+type Pushed struct {
+	Digest    string   // of what the tags name
+	MediaType string   // of the same
+	Manifests []string // digests of the variants' own manifests, in order
+	Size      int64    // bytes of all blobs, compressed
+	Unchanged bool     // it was all there, tags included
+	Stats
+}
+
+// Stats counts blobs by what had to be done about them.
+type Stats struct {
+	Uploaded int
+	Mounted  int
+	Present  int
+	Bytes    int64 // uploaded
+}
+
+// Push makes images, and an index if there are several, exist in a registry
+// under all tags. What is there is not sent again. Tags move only when all
+// that they need is in place. Errors are *Error around the cause, which may
+// be a *TagExistsError.
+func (c *Client) Push(ctx context.Context, p Push, variants ...Variant) (Pushed, error) {
+	if p.Compression == "" {
+		p.Compression = Gzip
+	}
+	if p.To.Tag != "" && !slices.Contains(p.Tags, p.To.Tag) {
+		p.Tags = append([]string{p.To.Tag}, p.Tags...)
+	}
+	p.To = p.To.WithTag("")
+	run := &push{client: c, Push: p}
+	pushed, err := run.run(ctx, variants)
+	if err != nil {
+		return Pushed{}, &Error{Doing: "pushing " + p.To.Name(), Host: p.To.Host(), Err: err}
+	}
+	return pushed, nil
+}
+
+// push is one Push under way.
+type push struct {
+	client *Client
+	Push
+	session *session
+	have    map[string]string // tag -> digest it names now; empty: there is no such tag
+	mount   []string          // repositories to mount from
+
+	uploaded, mounted, present, bytes atomic.Int64
+}
+
+func (p *push) run(ctx context.Context, variants []Variant) (Pushed, error) {
+	if len(variants) == 0 {
+		return Pushed{}, errors.New("there is no image to push")
+	}
+	if err := p.connect(ctx); err != nil {
+		return Pushed{}, err
+	}
+	jobs := make([]*job, len(variants))
+	for i, v := range variants {
+		j, err := p.plan(v)
+		if err != nil {
+			return Pushed{}, err
+		}
+		jobs[i] = j
+	}
+	if done, err := p.early(ctx, jobs); err != nil {
+		return Pushed{}, err
+	} else if done != nil {
+		return *done, nil
+	}
+	for _, j := range jobs {
+		if err := p.blobs(ctx, j); err != nil {
+			return Pushed{}, err
+		}
+	}
+	return p.finish(ctx, jobs)
+}
+
+// connect logs in, with leave to read where layers may be mounted from, and
+// looks at the tags.
+func (p *push) connect(ctx context.Context) error {
+	var from []name.Repository
+	for _, s := range p.MountFrom {
+		ref, err := ParseRepository(s, p.To.Insecure)
+		if err != nil || ref.Host() != p.To.Host() || ref.Repository == p.To.Repository {
+			continue // a repository of another registry cannot be mounted from
+		}
+		if !slices.Contains(p.mount, ref.Repository.RepositoryStr()) {
+			from = append(from, ref.Repository)
+			p.mount = append(p.mount, ref.Repository.RepositoryStr())
+		}
+	}
+	var err error
+	if p.session, err = p.client.session(ctx, p.To, "push,pull", from...); err != nil {
+		return err
+	}
+	digests := make([]string, len(p.Tags))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.client.cfg.Jobs)
+	for i, tag := range p.Tags {
+		g.Go(func() error {
+			digest, err := p.session.head(gctx, tag)
+			if StatusOf(err) == http.StatusNotFound {
+				return nil
+			}
+			digests[i] = digest
+			return err
+		})
+	}
+	err = g.Wait()
+	p.have = map[string]string{}
+	for i, tag := range p.Tags {
+		p.have[tag] = digests[i]
+	}
+	return err
+}
+
+// early ends a push for which nothing has to be uploaded, or which may not
+// go on. It returns nil if there is work to do.
+func (p *push) early(ctx context.Context, jobs []*job) (*Pushed, error) {
+	p.adopt(ctx, jobs)
+	top, known := p.top(jobs)
+	if known && len(p.Tags) == 0 { // pushed by digest alone
+		digest, err := p.session.head(ctx, top.digest.String())
+		if err == nil && digest == top.digest.String() {
+			return p.result(top, jobs, true), nil
+		}
+	}
+	all := len(p.Tags) > 0
+	for _, tag := range p.Tags {
+		switch have := p.have[tag]; {
+		case known && have == top.digest.String():
+		case have != "" && p.Immutable:
+			return nil, &TagExistsError{Ref: p.To.WithTag(tag).String(), Have: have}
+		default:
+			all = false
+		}
+	}
+	if all {
+		return p.result(top, jobs, true), nil
+	}
+	return nil, nil
+}
+
+// adopt looks whether a tag names this very image already, when its layers
+// would have to be compressed to know the manifest's digest: if so, the image
+// is what is there, and its layers are not compressed again.
+func (p *push) adopt(ctx context.Context, jobs []*job) {
+	if len(jobs) != 1 || p.Index || jobs[0].complete() {
+		return
+	}
+	for _, digest := range p.have {
+		if digest == "" {
+			continue
+		}
+		m, err := p.client.manifest(ctx, p.session, p.To.WithDigest(digest))
+		if err == nil && jobs[0].adopt(m) {
+			return
+		}
+	}
+}
+
+// A document is a manifest to be put.
+type document struct {
+	digest    v1.Hash
+	mediaType types.MediaType
+	raw       []byte
+}
+
+// top returns what the tags are to name, if that is known yet.
+func (p *push) top(jobs []*job) (document, bool) {
+	for _, j := range jobs {
+		if !j.complete() {
+			return document{}, false
+		}
+	}
+	if len(jobs) == 1 && !p.Index {
+		return jobs[0].document(), true
+	}
+	return p.index(jobs), true
+}
+
+// index assembles the index over all variants.
+func (p *push) index(jobs []*job) document {
+	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Annotations: p.Annotations}
+	for _, j := range jobs {
+		d := j.document()
+		desc := v1.Descriptor{MediaType: d.mediaType, Digest: d.digest, Size: int64(len(d.raw))}
+		if pl := j.variant.Platform; pl != (builder.Platform{}) {
+			desc.Platform = &v1.Platform{OS: pl.OS, Architecture: pl.Arch, Variant: pl.Variant}
+		}
+		index.Manifests = append(index.Manifests, desc)
+	}
+	raw, _ := json.Marshal(index) // plain data: cannot fail
+	return document{digest: hashOf(raw), mediaType: index.MediaType, raw: raw}
+}
+
+// finish puts the manifests, those of the variants first, then the tags.
+func (p *push) finish(ctx context.Context, jobs []*job) (Pushed, error) {
+	top, _ := p.top(jobs)
+	if len(jobs) > 1 || p.Index {
+		for _, j := range jobs {
+			d := j.document()
+			if err := p.put(ctx, d.digest.String(), d); err != nil {
+				return Pushed{}, err
+			}
+		}
+	}
+	names := p.Tags
+	if len(names) == 0 {
+		names = []string{top.digest.String()}
+	}
+	unchanged := true
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(p.client.cfg.Jobs)
+	for _, id := range names {
+		if p.have[id] == top.digest.String() {
+			continue
+		}
+		unchanged = false
+		g.Go(func() error { return p.put(gctx, id, top) })
+	}
+	if err := g.Wait(); err != nil {
+		return Pushed{}, err
+	}
+	p.client.cache.keep(top.digest, top.raw)
+	return *p.result(top, jobs, unchanged), nil
+}
+
+// put stores a manifest under a tag or its digest.
+func (p *push) put(ctx context.Context, id string, d document) error {
+	resp, err := p.session.send(ctx, func() (*http.Request, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPut, p.session.url("manifests", id).String(), strings.NewReader(string(d.raw)))
+		if err == nil {
+			req.Header.Set("Content-Type", string(d.mediaType))
+		}
+		return req, err
+	}, http.StatusCreated, http.StatusOK, http.StatusAccepted)
+	if err == nil {
+		drain(resp)
+		return nil
+	}
+	if tagIsFixed(err) {
+		have, herr := p.session.head(ctx, id)
+		if herr == nil && have == d.digest.String() {
+			return nil // somebody, perhaps an earlier try of ours, has put the same
+		}
+		return &TagExistsError{Ref: p.To.WithTag(id).String(), Have: have, Immutable: true}
+	}
+	return fmt.Errorf("manifest %s: %w", id, err)
+}
+
+// tagIsFixed reports whether a registry refused to move a tag: ECR answers
+// TAG_INVALID, Harbor PRECONDITION, others say "immutable" in the text.
+func tagIsFixed(err error) bool {
+	var te *transport.Error
+	if !errors.As(err, &te) {
+		return false
+	}
+	for _, d := range te.Errors {
+		text := strings.ToLower(d.Message)
+		if strings.Contains(text, "immutable") || strings.Contains(text, "already exists in the") {
+			return true
+		}
+	}
+	return te.StatusCode == http.StatusConflict
+}
+
+func (p *push) result(top document, jobs []*job, unchanged bool) *Pushed {
+	out := &Pushed{Digest: top.digest.String(), MediaType: string(top.mediaType), Unchanged: unchanged}
+	seen := map[v1.Hash]bool{}
+	for _, j := range jobs {
+		out.Manifests = append(out.Manifests, j.document().digest.String())
+		for _, d := range j.blobs() {
+			if !seen[d.Digest] {
+				out.Size += d.Size
+				seen[d.Digest] = true
+			}
+		}
+	}
+	out.Stats = Stats{
+		Uploaded: int(p.uploaded.Load()), Mounted: int(p.mounted.Load()),
+		Present: int(p.present.Load()), Bytes: p.bytes.Load(),
+	}
+	return out
+}
