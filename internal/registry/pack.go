@@ -141,7 +141,7 @@ func (u *packing) all(ctx context.Context) error {
 func (u *packing) patched(req *http.Request) error {
 	resp, err := u.session.once(req, http.StatusAccepted, http.StatusNoContent, http.StatusCreated)
 	if err != nil {
-		return err
+		return lost(err)
 	}
 	defer drain(resp)
 	u.location, err = nextLocation(resp)

@@ -25,7 +25,7 @@ import (
 const config = `version: 0.1
 log: {level: info, fields: {service: registry}}
 storage:
-  filesystem: {rootdirectory: %s}
+  filesystem: {rootdirectory: %q}
   delete: {enabled: true}
   maintenance: {uploadpurging: {enabled: false}}
 http: {addr: "127.0.0.1:0"}
