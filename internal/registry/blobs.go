@@ -15,7 +15,7 @@ import (
 )
 
 // blobs makes the config and the layers of a variant exist in the repository.
-func (p *push) blobs(ctx context.Context, j *job) error {
+func (p *push) blobs(ctx context.Context, j *Content) error {
 	missing, err := p.missing(ctx, j)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func (p *push) blobs(ctx context.Context, j *job) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if j.streamer == nil {
+	if j.Streamer == nil {
 		return nil
 	}
 	return p.stream(ctx, j, func(d v1.Descriptor) bool {
@@ -54,21 +54,21 @@ type blob struct {
 }
 
 // missing asks the registry which blobs it does not have.
-func (p *push) missing(ctx context.Context, j *job) ([]blob, error) {
-	config := j.config
+func (p *push) missing(ctx context.Context, j *Content) ([]blob, error) {
+	config := j.Config
 	wanted := []blob{{
 		desc: v1.Descriptor{Digest: hashOf(config), Size: int64(len(config))},
 		open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(config)), nil },
 	}}
 	seen := map[v1.Hash]bool{}
-	for i, d := range j.layers {
+	for i, d := range j.Layers {
 		if d.Digest == (v1.Hash{}) || seen[d.Digest] || !d.MediaType.IsDistributable() {
 			continue
 		}
 		seen[d.Digest] = true
 		b := blob{desc: d}
-		if j.sources != nil {
-			b.open = j.sources[i].Compressed
+		if j.Sources != nil {
+			b.open = j.Sources[i].Compressed
 		}
 		wanted = append(wanted, b)
 	}
@@ -159,7 +159,7 @@ func (p *push) send(ctx context.Context, b blob) error {
 }
 
 // stream compresses and uploads the layers that only the image's stream has.
-func (p *push) stream(ctx context.Context, j *job, need func(v1.Descriptor) bool) error {
+func (p *push) stream(ctx context.Context, j *Content, need func(v1.Descriptor) bool) error {
 	retry := p.client.cfg.Retry
 	for n := 1; ; n++ {
 		err := p.streamOnce(ctx, j, need)
@@ -172,11 +172,11 @@ func (p *push) stream(ctx context.Context, j *job, need func(v1.Descriptor) bool
 	}
 }
 
-func (p *push) streamOnce(ctx context.Context, j *job, need func(v1.Descriptor) bool) error {
+func (p *push) streamOnce(ctx context.Context, j *Content, need func(v1.Descriptor) bool) error {
 	todo := map[v1.Hash]bool{}
-	for i, d := range j.layers {
+	for i, d := range j.Layers {
 		if need(d) {
-			todo[j.diffIDs[i]] = true
+			todo[j.DiffIDs[i]] = true
 		}
 	}
 	if len(todo) == 0 {
@@ -184,13 +184,13 @@ func (p *push) streamOnce(ctx context.Context, j *job, need func(v1.Descriptor) 
 	}
 	done := map[v1.Hash]packed{}
 	defer func() { // what is done is done, even if a later layer failed
-		for i, diffID := range j.diffIDs {
+		for i, diffID := range j.DiffIDs {
 			if l, ok := done[diffID]; ok {
-				j.layers[i] = l.descriptor()
+				j.Layers[i] = l.descriptor()
 			}
 		}
 	}()
-	err := j.streamer.StreamLayers(ctx, func(diffID v1.Hash) bool { return todo[diffID] }, func(diffID v1.Hash, tar io.Reader) error {
+	err := j.Streamer.StreamLayers(ctx, func(diffID v1.Hash) bool { return todo[diffID] }, func(diffID v1.Hash, tar io.Reader) error {
 		l, err := p.pack(ctx, diffID, tar)
 		if err != nil {
 			return fmt.Errorf("uploading layer %s: %w", diffID, err)

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,7 +12,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
 	"bake/builder"
@@ -36,13 +34,6 @@ type Push struct {
 	// Compression is for layers that exist only uncompressed.
 	Compression Compression
 	Progress    func(builder.Progress) // may be nil
-}
-
-// A Variant is one image of a push. Several make an index.
-type Variant struct {
-	Image       v1.Image // may be a builder.LayerStreamer
-	Platform    builder.Platform
-	Annotations map[string]string // of its manifest
 }
 
 // Pushed is what a push came to.
@@ -101,7 +92,7 @@ func (p *push) run(ctx context.Context, variants []Variant) (Pushed, error) {
 	if err := p.connect(ctx); err != nil {
 		return Pushed{}, err
 	}
-	jobs := make([]*job, len(variants))
+	jobs := make([]*Content, len(variants))
 	for i, v := range variants {
 		j, err := p.plan(v)
 		if err != nil {
@@ -163,19 +154,19 @@ func (p *push) connect(ctx context.Context) error {
 
 // early ends a push for which nothing has to be uploaded, or which may not
 // go on. It returns nil if there is work to do.
-func (p *push) early(ctx context.Context, jobs []*job) (*Pushed, error) {
+func (p *push) early(ctx context.Context, jobs []*Content) (*Pushed, error) {
 	p.adopt(ctx, jobs)
 	top, known := p.top(jobs)
 	if known && len(p.Tags) == 0 { // pushed by digest alone
-		digest, err := p.session.head(ctx, top.digest.String())
-		if err == nil && digest == top.digest.String() {
+		digest, err := p.session.head(ctx, top.Digest.String())
+		if err == nil && digest == top.Digest.String() {
 			return p.result(top, jobs, true), nil
 		}
 	}
 	all := len(p.Tags) > 0
 	for _, tag := range p.Tags {
 		switch have := p.have[tag]; {
-		case known && have == top.digest.String():
+		case known && have == top.Digest.String():
 		case have != "" && p.Immutable:
 			return nil, &TagExistsError{Ref: p.To.WithTag(tag).String(), Have: have}
 		default:
@@ -191,8 +182,8 @@ func (p *push) early(ctx context.Context, jobs []*job) (*Pushed, error) {
 // adopt looks whether a tag names this very image already, when its layers
 // would have to be compressed to know the manifest's digest: if so, the image
 // is what is there, and its layers are not compressed again.
-func (p *push) adopt(ctx context.Context, jobs []*job) {
-	if len(jobs) != 1 || p.Index || jobs[0].complete() {
+func (p *push) adopt(ctx context.Context, jobs []*Content) {
+	if len(jobs) != 1 || p.Index || jobs[0].Complete() {
 		return
 	}
 	for _, digest := range p.have {
@@ -206,61 +197,53 @@ func (p *push) adopt(ctx context.Context, jobs []*job) {
 	}
 }
 
-// A document is a manifest to be put.
-type document struct {
-	digest    v1.Hash
-	mediaType types.MediaType
-	raw       []byte
+// plan is NewContent with what is known from earlier pushes.
+func (p *push) plan(v Variant) (*Content, error) {
+	j, err := NewContent(v)
+	if err != nil || j.Streamer == nil {
+		return j, err
+	}
+	for i, diffID := range j.DiffIDs {
+		if known, ok := p.client.cache.packed(diffID, p.Compression); ok {
+			j.Layers[i] = known.descriptor()
+		}
+	}
+	return j, nil
 }
 
 // top returns what the tags are to name, if that is known yet.
-func (p *push) top(jobs []*job) (document, bool) {
+func (p *push) top(jobs []*Content) (Document, bool) {
 	for _, j := range jobs {
-		if !j.complete() {
-			return document{}, false
+		if !j.Complete() {
+			return Document{}, false
 		}
 	}
 	if len(jobs) == 1 && !p.Index {
-		return jobs[0].document(), true
+		return jobs[0].Document(), true
 	}
-	return p.index(jobs), true
-}
-
-// index assembles the index over all variants.
-func (p *push) index(jobs []*job) document {
-	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Annotations: p.Annotations}
-	for _, j := range jobs {
-		d := j.document()
-		desc := v1.Descriptor{MediaType: d.mediaType, Digest: d.digest, Size: int64(len(d.raw))}
-		if pl := j.variant.Platform; pl != (builder.Platform{}) {
-			desc.Platform = &v1.Platform{OS: pl.OS, Architecture: pl.Arch, Variant: pl.Variant}
-		}
-		index.Manifests = append(index.Manifests, desc)
-	}
-	raw, _ := json.Marshal(index) // plain data: cannot fail
-	return document{digest: hashOf(raw), mediaType: index.MediaType, raw: raw}
+	return Index(jobs, p.Annotations), true
 }
 
 // finish puts the manifests, those of the variants first, then the tags.
-func (p *push) finish(ctx context.Context, jobs []*job) (Pushed, error) {
+func (p *push) finish(ctx context.Context, jobs []*Content) (Pushed, error) {
 	top, _ := p.top(jobs)
 	if len(jobs) > 1 || p.Index {
 		for _, j := range jobs {
-			d := j.document()
-			if err := p.put(ctx, d.digest.String(), d); err != nil {
+			d := j.Document()
+			if err := p.put(ctx, d.Digest.String(), d); err != nil {
 				return Pushed{}, err
 			}
 		}
 	}
 	names := p.Tags
 	if len(names) == 0 {
-		names = []string{top.digest.String()}
+		names = []string{top.Digest.String()}
 	}
 	unchanged := true
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.client.cfg.Jobs)
 	for _, id := range names {
-		if p.have[id] == top.digest.String() {
+		if p.have[id] == top.Digest.String() {
 			continue
 		}
 		unchanged = false
@@ -269,16 +252,16 @@ func (p *push) finish(ctx context.Context, jobs []*job) (Pushed, error) {
 	if err := g.Wait(); err != nil {
 		return Pushed{}, err
 	}
-	p.client.cache.keep(top.digest, top.raw)
+	p.client.cache.keep(top.Digest, top.Raw)
 	return *p.result(top, jobs, unchanged), nil
 }
 
 // put stores a manifest under a tag or its digest.
-func (p *push) put(ctx context.Context, id string, d document) error {
+func (p *push) put(ctx context.Context, id string, d Document) error {
 	resp, err := p.session.send(ctx, func() (*http.Request, error) {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPut, p.session.url("manifests", id).String(), strings.NewReader(string(d.raw)))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPut, p.session.url("manifests", id).String(), strings.NewReader(string(d.Raw)))
 		if err == nil {
-			req.Header.Set("Content-Type", string(d.mediaType))
+			req.Header.Set("Content-Type", string(d.MediaType))
 		}
 		return req, err
 	}, http.StatusCreated, http.StatusOK, http.StatusAccepted)
@@ -288,7 +271,7 @@ func (p *push) put(ctx context.Context, id string, d document) error {
 	}
 	if tagIsFixed(err) {
 		have, herr := p.session.head(ctx, id)
-		if herr == nil && have == d.digest.String() {
+		if herr == nil && have == d.Digest.String() {
 			return nil // somebody, perhaps an earlier try of ours, has put the same
 		}
 		return &TagExistsError{Ref: p.To.WithTag(id).String(), Have: have, Immutable: true}
@@ -312,11 +295,11 @@ func tagIsFixed(err error) bool {
 	return te.StatusCode == http.StatusConflict
 }
 
-func (p *push) result(top document, jobs []*job, unchanged bool) *Pushed {
-	out := &Pushed{Digest: top.digest.String(), MediaType: string(top.mediaType), Unchanged: unchanged}
+func (p *push) result(top Document, jobs []*Content, unchanged bool) *Pushed {
+	out := &Pushed{Digest: top.Digest.String(), MediaType: string(top.MediaType), Unchanged: unchanged}
 	seen := map[v1.Hash]bool{}
 	for _, j := range jobs {
-		out.Manifests = append(out.Manifests, j.document().digest.String())
+		out.Manifests = append(out.Manifests, j.Document().Digest.String())
 		for _, d := range j.blobs() {
 			if !seen[d.Digest] {
 				out.Size += d.Size
