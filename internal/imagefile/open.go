@@ -223,7 +223,7 @@ func openDocker(s store, raw []byte, src Source) (Found, error) {
 		match := src.Tag == ""
 		for _, t := range item.RepoTags {
 			names[t] = true
-			match = match || t == src.Tag || strings.HasSuffix(t, ":"+src.Tag)
+			match = match || t == src.Tag || fullName(t) == fullName(src.Tag) || strings.HasSuffix(t, ":"+src.Tag)
 		}
 		if match {
 			found = append(found, item)

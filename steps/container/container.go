@@ -36,7 +36,7 @@ type Engine interface {
 type Local interface {
 	// LocalImage returns the image that name means to the engine and its id,
 	// or builder.ErrNotFound. The content is read when asked for.
-	LocalImage(ctx context.Context, name string, p builder.Platform) (img v1.Image, id string, err error)
+	LocalImage(ctx context.Context, name string) (img v1.Image, id string, err error)
 }
 
 // Deps is what the sources need.

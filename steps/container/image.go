@@ -156,7 +156,7 @@ func (s *Image) pinRegistry(ctx context.Context, env builder.PinEnv, name string
 }
 
 func (s *Image) pinLocal(ctx context.Context, env builder.PinEnv, name string) (builder.Pin, error) {
-	img, id, err := s.local(ctx, env.Platform, name)
+	img, id, err := s.local(ctx, name)
 	if err != nil {
 		return builder.Pin{}, err
 	}
@@ -174,7 +174,7 @@ func (s *Image) pinLocal(ctx context.Context, env builder.PinEnv, name string) (
 	return pin, nil
 }
 
-func (s *Image) local(ctx context.Context, p builder.Platform, name string) (v1.Image, string, error) {
+func (s *Image) local(ctx context.Context, name string) (v1.Image, string, error) {
 	if s.deps.Local == nil {
 		return nil, "", errors.New("there is no Docker engine to take " + name + " from")
 	}
@@ -182,7 +182,7 @@ func (s *Image) local(ctx context.Context, p builder.Platform, name string) (v1.
 	if err != nil {
 		return nil, "", fmt.Errorf("taking %s from the Docker engine: %w", name, err)
 	}
-	img, id, err := engine.LocalImage(ctx, name, p)
+	img, id, err := engine.LocalImage(ctx, name)
 	if err != nil {
 		return nil, "", fmt.Errorf("taking %s from the Docker engine: %w", name, err)
 	}
@@ -267,7 +267,7 @@ func (s *Image) content(ctx context.Context, pin imagePin, p builder.Platform) (
 		}
 		return s.deps.Registry.Image(ctx, ref, pin.Found, s.Mirrors)
 	case "docker":
-		img, id, err := s.local(ctx, p, pin.Found.ID)
+		img, id, err := s.local(ctx, pin.Found.ID)
 		if err == nil && id != pin.Found.ID {
 			err = fmt.Errorf("the Docker engine has %s for %s", id, pin.Found.ID)
 		}

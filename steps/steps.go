@@ -1,0 +1,39 @@
+// Package steps lists what templates may name as sources and outputs, and
+// what removes what they make. The lists are values; cmd/bake makes them.
+package steps
+
+import (
+	"maps"
+
+	"bake/builder"
+	"bake/steps/container"
+	"bake/steps/publish"
+)
+
+// Deps is what the kinds need. Engines are asked for when they are needed,
+// so that a template can be checked where there is none.
+type Deps struct {
+	Container container.Deps
+	Publish   publish.Deps
+	// Cleaners of the engines, by kind of resource: "workspace", "container".
+	Cleaners []map[string]builder.Cleaner
+}
+
+// Sources returns every kind of source.
+func Sources(d Deps) map[string]func() builder.Source {
+	return container.Sources(d.Container)
+}
+
+// Outputs returns every kind of output.
+func Outputs(d Deps) map[string]func() builder.Output {
+	return publish.Outputs(d.Publish)
+}
+
+// Cleaners returns what removes each kind of resource.
+func Cleaners(d Deps) map[string]builder.Cleaner {
+	all := map[string]builder.Cleaner{}
+	for _, c := range d.Cleaners {
+		maps.Copy(all, c)
+	}
+	return all
+}
