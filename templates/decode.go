@@ -133,12 +133,14 @@ func (d *decoder) structure(b Block, v reflect.Value) {
 			} else if s.main && b.IsNull() {
 				missing = b.Errorf("%s has no value", b.name())
 			}
-			if s.doc != "" {
-				missing.Hint = s.name + ": " + s.doc
+			if s.doc() != "" {
+				missing.Hint = s.name + ": " + s.doc()
 			}
 			d.add(missing)
-		case s.hasDef:
-			d.value(b.with(s.fallbackNode(b), s.name), field, s)
+		default:
+			if text, is := s.tag.Lookup("default"); is {
+				d.value(b.with(fallback(text, b), s.name), field, s)
+			}
 		}
 	}
 	if val, is := v.Addr().Interface().(Validator); is && len(d.diags) == before {
@@ -196,9 +198,9 @@ func takesList(t reflect.Type) bool {
 	return t == blockType || t.Kind() == reflect.Slice || t.Kind() == reflect.Interface || reflect.PointerTo(t).Implements(unmarshalerType)
 }
 
-// fallbackNode returns the default as if the template said it where b is.
-func (s *fieldSpec) fallbackNode(b Block) *node {
-	n := parsePlain(s.fallback)
+// fallback returns the default as if the template said it where b is.
+func fallback(text string, b Block) *node {
+	n := parsePlain(text)
 	if b.node != nil {
 		n.src, n.line, n.col = b.node.src, b.node.line, b.node.col
 	} else {

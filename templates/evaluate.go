@@ -11,6 +11,7 @@ import (
 	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/checker"
 	"github.com/expr-lang/expr/compiler"
+	"github.com/expr-lang/expr/conf"
 	"github.com/expr-lang/expr/types"
 	"github.com/expr-lang/expr/vm"
 )
@@ -27,7 +28,9 @@ type result struct {
 // names and types are checked in any case. What is wrong comes as one error, or
 // one for each name that is.
 func (s *scope) evaluate(text string) (result, []*exprError) {
-	e, err := parseExpr(text)
+	run := &evaluation{dir: s.env.directory()}
+	config := newConfig(run)
+	e, err := parseExpr(text, config)
 	if err != nil {
 		if s.env != nil {
 			if _, isVar := s.env.vars[err.name]; isVar {
@@ -58,8 +61,8 @@ func (s *scope) evaluate(text string) (result, []*exprError) {
 	if len(wrong) > 0 {
 		return result{}, wrong
 	}
-	run := &evaluation{dir: s.env.directory()}
-	program, err := e.compile(run, kinds)
+	config.WithEnv(kinds)
+	program, err := e.compile(config)
 	if err != nil {
 		return result{}, []*exprError{err.hideIf(res.secret)}
 	}
@@ -94,9 +97,7 @@ func (e *exprError) hideIf(secret bool) *exprError {
 
 // compile checks the types and makes the program. + on texts becomes a call
 // that counts what it makes.
-func (e *expression) compile(run *evaluation, kinds types.Map) (*vm.Program, *exprError) {
-	config := newConfig(run)
-	config.WithEnv(kinds)
+func (e *expression) compile(config *conf.Config) (*vm.Program, *exprError) {
 	config.Visitors = append(config.Visitors, countedPlus{})
 	if _, err := new(checker.Checker).PatchAndCheck(e.tree, config); err != nil {
 		return nil, newExprError(e.text, err)

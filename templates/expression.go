@@ -3,11 +3,13 @@ package templates
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
 	"github.com/expr-lang/expr/conf"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
@@ -54,11 +56,11 @@ var allowedBuiltins = []string{"len", "all", "any", "none", "one", "filter", "ma
 	"first", "last", "int", "float", "min", "max", "abs", "keys", "values"}
 
 // parseExpr reads an expression and finds the names in it.
-func parseExpr(text string) (*expression, *exprError) {
+func parseExpr(text string, config *conf.Config) (*expression, *exprError) {
 	if len(text) > maxExpr {
 		return nil, &exprError{message: fmt.Sprintf("the expression is longer than %d bytes", maxExpr)}
 	}
-	tree, err := parser.ParseWithConfig(text, newConfig(nil))
+	tree, err := parser.ParseWithConfig(text, config)
 	if err != nil {
 		return nil, newExprError(text, err)
 	}
@@ -71,16 +73,20 @@ func parseExpr(text string) (*expression, *exprError) {
 	return &expression{text: text, tree: tree, refs: w.refs}, nil
 }
 
-// newConfig returns the language of expressions. functions may be nil for parsing.
+// newConfig returns the language of expressions, its functions bound to run.
 func newConfig(run *evaluation) *conf.Config {
-	c := conf.CreateNew()
-	c.MaxNodes = maxExprNodes
-	c.Optimize = false // it would run parts of the expression without limits
-	c.DisableIfOperator = true
-	for name := range c.Builtins {
-		if !slices.Contains(allowedBuiltins, name) {
-			c.Disabled[name] = true
-			delete(c.Builtins, name)
+	c := &conf.Config{
+		MaxNodes:          maxExprNodes,
+		ShortCircuit:      true,
+		Optimize:          false, // it would run parts of the expression without limits
+		DisableIfOperator: true,
+		ConstFns:          map[string]reflect.Value{},
+		Functions:         conf.FunctionsTable{},
+		Builtins:          conf.FunctionsTable{},
+	}
+	for _, name := range allowedBuiltins {
+		if i, ok := builtin.Index[name]; ok {
+			c.Builtins[name] = builtin.Builtins[i]
 		}
 	}
 	for _, f := range run.functions() {
@@ -117,7 +123,9 @@ func plainWords(s string) string {
 var wrongArgument = regexp.MustCompile(`cannot use (.+) as argument \(type (.+)\) to call (\w+)`)
 
 var goTypes = strings.NewReplacer("[]interface {}", "list", "[]any", "list", "map[string]interface {}", "mapping",
-	"map[string]any", "mapping", "interface {}", "any value", "float64", "number", "unexpected token EOF", "the expression ends too early")
+	"map[string]any", "mapping", "interface {}", "any value", "float64", "number", "unexpected token EOF", "the expression ends too early",
+	"memory budget exceeded", fmt.Sprintf("the expression makes lists of more than %d elements", maxElements),
+	"compilation failed: expression exceeds maximum allowed nodes", fmt.Sprintf("the expression has more than %d parts", maxExprNodes))
 
 func byteOffset(s string, runes int) int { return len(s) - len(skipRunes(s, runes)) }
 

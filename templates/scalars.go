@@ -119,16 +119,16 @@ func (d *decoder) checkText(b Block, s *fieldSpec) {
 		return
 	}
 	text := b.node.text
-	if len(s.enum) > 0 && !slices.Contains(s.enum, text) {
-		wrong := b.Errorf("%s must be %s, not %s", b.name(), oneOf(s.enum), b.node.what())
-		if near := nearest(text, s.enum); near != "" && !b.node.secret {
+	if len(s.enum()) > 0 && !slices.Contains(s.enum(), text) {
+		wrong := b.Errorf("%s must be %s, not %s", b.name(), oneOf(s.enum()), b.node.what())
+		if near := nearest(text, s.enum()); near != "" && !b.node.secret {
 			wrong.Hint = "did you mean " + strconv.Quote(near) + "?"
 		}
 		d.add(wrong)
 	}
-	if s.pattern != "" && !regexp.MustCompile(s.pattern).MatchString(text) {
-		wrong := b.Errorf("%s must match %s, not %s", b.name(), s.pattern, b.node.what())
-		wrong.Hint = s.doc
+	if s.pattern() != "" && !regexp.MustCompile(s.pattern()).MatchString(text) {
+		wrong := b.Errorf("%s must match %s, not %s", b.name(), s.pattern(), b.node.what())
+		wrong.Hint = s.doc()
 		d.add(wrong)
 	}
 }
@@ -147,18 +147,18 @@ func oneOf(values []string) string {
 
 // checkBounds holds a value against min and max, all in the unit that read returns.
 func (d *decoder) checkBounds(b Block, s *fieldSpec, read func(string) (float64, bool)) {
-	if s == nil || s.min == "" && s.max == "" {
+	if s == nil || s.min() == "" && s.max() == "" {
 		return
 	}
 	value, ok := read(b.node.text)
 	if !ok {
 		return
 	}
-	if least, ok := read(s.min); ok && value < least {
-		d.add(b.Errorf("%s must be at least %s, not %s", b.name(), s.min, b.node.what()))
+	if least, ok := read(s.min()); ok && value < least {
+		d.add(b.Errorf("%s must be at least %s, not %s", b.name(), s.min(), b.node.what()))
 	}
-	if most, ok := read(s.max); ok && value > most {
-		d.add(b.Errorf("%s must be at most %s, not %s", b.name(), s.max, b.node.what()))
+	if most, ok := read(s.max()); ok && value > most {
+		d.add(b.Errorf("%s must be at most %s, not %s", b.name(), s.max(), b.node.what()))
 	}
 }
 

@@ -174,11 +174,11 @@ func fieldSchema(s *fieldSpec, blocks schema) schema {
 			out = orNull(out)
 		}
 	}
-	if s.doc != "" {
-		out["description"] = s.doc
+	if s.doc() != "" {
+		out["description"] = s.doc()
 	}
-	if s.hasDef {
-		out["default"] = parsePlain(s.fallback).data()
+	if text, is := s.tag.Lookup("default"); is {
+		out["default"] = parsePlain(text).data()
 	}
 	return out
 }
@@ -262,14 +262,14 @@ func durationSchema() schema {
 // textSchema describes a string. Numbers and truth values are taken as text.
 func textSchema(s *fieldSpec) schema {
 	switch {
-	case s != nil && len(s.enum) > 0:
-		values := make([]any, len(s.enum))
-		for i, v := range s.enum {
+	case s != nil && len(s.enum()) > 0:
+		values := make([]any, len(s.enum()))
+		for i, v := range s.enum() {
 			values[i] = v
 		}
 		return anyOf(schema{"enum": values}, expressionSchema())
-	case s != nil && s.pattern != "":
-		return anyOf(schema{"type": []any{"string", "number", "boolean"}, "pattern": s.pattern}, expressionSchema())
+	case s != nil && s.pattern() != "":
+		return anyOf(schema{"type": []any{"string", "number", "boolean"}, "pattern": s.pattern()}, expressionSchema())
 	}
 	return schema{"type": []any{"string", "number", "boolean"}}
 }
@@ -279,10 +279,10 @@ func bounded(kind string, s *fieldSpec) schema {
 	if s == nil {
 		return out
 	}
-	if n, err := strconv.ParseFloat(s.min, 64); err == nil {
+	if n, err := strconv.ParseFloat(s.min(), 64); err == nil {
 		out["minimum"] = n
 	}
-	if n, err := strconv.ParseFloat(s.max, 64); err == nil {
+	if n, err := strconv.ParseFloat(s.max(), 64); err == nil {
 		out["maximum"] = n
 	}
 	return out

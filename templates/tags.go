@@ -10,21 +10,28 @@ type fieldSpec struct {
 	name     string
 	index    []int
 	typ      reflect.Type
+	tag      reflect.StructTag
 	main     bool
 	required bool
 	beside   bool
-	enum     []string
-	fallback string // the default
-	hasDef   bool
-	pattern  string
-	min, max string
-	doc      string
+}
+
+func (s *fieldSpec) pattern() string { return s.tag.Get("pattern") }
+func (s *fieldSpec) min() string     { return s.tag.Get("min") }
+func (s *fieldSpec) max() string     { return s.tag.Get("max") }
+func (s *fieldSpec) doc() string     { return s.tag.Get("doc") }
+
+func (s *fieldSpec) enum() []string {
+	if e := s.tag.Get("enum"); e != "" {
+		return strings.Split(e, "|")
+	}
+	return nil
 }
 
 // specs returns the template's fields of a struct type. Fields of an embedded
 // struct without a name of its own count as the outer struct's.
 func specs(t reflect.Type) []fieldSpec {
-	var all []fieldSpec
+	all := make([]fieldSpec, 0, t.NumField())
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, hasName := f.Tag.Lookup("yaml")
@@ -39,18 +46,13 @@ func specs(t reflect.Type) []fieldSpec {
 		if !hasName || name == "" || name == "-" || !f.IsExported() {
 			continue
 		}
-		all = append(all, newSpec(f, name, i))
+		all = append(all, newSpec(f, name))
 	}
 	return all
 }
 
-func newSpec(f reflect.StructField, name string, i int) fieldSpec {
-	s := fieldSpec{name: name, index: []int{i}, typ: f.Type, pattern: f.Tag.Get("pattern"),
-		min: f.Tag.Get("min"), max: f.Tag.Get("max"), doc: f.Tag.Get("doc")}
-	s.fallback, s.hasDef = f.Tag.Lookup("default")
-	if e := f.Tag.Get("enum"); e != "" {
-		s.enum = strings.Split(e, "|")
-	}
+func newSpec(f reflect.StructField, name string) fieldSpec {
+	s := fieldSpec{name: name, index: f.Index, typ: f.Type, tag: f.Tag}
 	for opt := range strings.SplitSeq(f.Tag.Get("bake"), ",") {
 		switch opt {
 		case "main":
