@@ -155,11 +155,13 @@ func (r *reader) body(b Block, proto any, s *scope, applies bool) Block {
 	seen := check{out.node, reflect.TypeOf(proto)}
 	if !r.checked[seen] {
 		r.checked[seen] = true
-		diags := Decode(out, reflect.New(reflect.TypeOf(proto).Elem()).Interface())
-		r.add(diags...)
+		r.add(Decode(out, clone(proto))...)
 	}
 	return out
 }
+
+// clone returns a new zero struct of the prototype's type.
+func clone(proto any) any { return reflect.New(reflect.TypeOf(proto).Elem()).Interface() }
 
 // An entry is a step or output taken apart: its kind, and the keys beside it.
 type entry struct {
