@@ -88,7 +88,7 @@ type Step struct {
 	Skipped   string             `json:"skipped,omitempty"` // why
 	Retries   []string           `json:"retries,omitempty"`
 	Transfers []*Transfer        `json:"-"`
-	Tail      []string           `json:"-"` // the last lines of its log, not neutralised
+	Tail      []string           `json:"-"` // the last lines of its log, not neutralised; none once it is done
 	Lines     int                `json:"-"` // of its log that were seen as events
 
 	build    *Build
@@ -237,6 +237,7 @@ func (r *Run) applyStep(s *Step, e builder.Event) {
 		s.settle(e.Time)
 	case builder.StepDone:
 		s.Status, s.Elapsed, s.Outcome, s.Published = Done, e.Elapsed, e.Outcome, e.Published
+		s.Tail = nil
 		s.settle(e.Time)
 	case builder.StepFailed:
 		s.fail(e)
@@ -312,7 +313,7 @@ func (s *Step) describe(e builder.Event) {
 const tailLines = 20
 
 func (s *Step) addTail(line string) {
-	const longest = 4 << 10
+	const longest = 1 << 10
 	if len(line) > longest {
 		line = line[:longest]
 	}
