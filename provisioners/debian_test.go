@@ -10,31 +10,29 @@ import (
 	"bake/provisioners/provtest"
 )
 
-// TestMain keeps the Debian that tests share.
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "provisioners-test-")
-	if err != nil {
-		panic(err)
-	}
-	sharedDir = dir
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-var sharedDir string
-
 const changed, unchanged = provtest.Changed, provtest.Unchanged
 
-func debian(t *testing.T) *provtest.Bench {
+// TestOnARealDebian bootstraps one system for all of its parts.
+func TestOnARealDebian(t *testing.T) {
 	if testing.Short() {
 		t.Skip("bootstraps a Debian system")
 	}
-	return provtest.New(t, chroottest.Debian(t, sharedDir))
+	machine := chroottest.Debian(t)
+	for _, part := range []struct {
+		name string
+		test func(*testing.T, *provtest.Bench)
+	}{
+		{"packages", packages},
+		{"services of packages do not start and are enabled", services},
+		{"services of systemd are enabled offline", systemdServices},
+		{"an ansible playbook through chroot", playbook},
+		{"update of all packages", updateAll},
+	} {
+		t.Run(part.name, func(t *testing.T) { part.test(t, provtest.New(t, machine)) })
+	}
 }
 
-func TestPackagesOfARealDebian(t *testing.T) {
-	b := debian(t)
+func packages(t *testing.T, b *provtest.Bench) {
 	before := b.Sh(t, "find / -xdev -type f ! -path '/proc/*' ! -path '/usr/*' ! -path '/etc/alternatives/*' ! -path '/var/lib/dpkg/*' ! -path /var/lib/apt/extended_states | sort")
 	out := b.Do(t, "package", "{install: [hello, tini]}", changed)
 	if out.Note != "installed hello tini" {
@@ -59,22 +57,20 @@ func TestPackagesOfARealDebian(t *testing.T) {
 	b.Do(t, "package", "{remove: [hello, tini, never-there]}", unchanged)
 	b.Do(t, "package", "{update: hello}", unchanged)
 	after := b.Sh(t, "find / -xdev -type f ! -path '/proc/*' ! -path '/usr/*' ! -path '/etc/alternatives/*' ! -path '/var/lib/dpkg/*' ! -path /var/lib/apt/extended_states | sort")
-	if before != after {
-		t.Errorf("files are left behind:\n%s", minus(after, before))
+	if left := minus(after, before); left != "" {
+		t.Errorf("files are left behind:\n%s", left)
 	}
 	b.Want(t, "[ -e /usr/sbin/policy-rc.d ] || echo gone", "gone")
 }
 
-func TestUpdateOfAllPackagesOfARealDebian(t *testing.T) {
-	b := debian(t)
+func updateAll(t *testing.T, b *provtest.Bench) {
 	if _, err := b.Try(t, "package", "{update: all}"); err != nil {
 		t.Fatalf("%v\n%s", err, b.Log())
 	}
 	b.Do(t, "package", "{update: all}", unchanged)
 }
 
-func TestServicesOfPackagesDoNotStartAndAreEnabled(t *testing.T) {
-	b := debian(t)
+func services(t *testing.T, b *provtest.Bench) {
 	b.Do(t, "package", "{install: [cron]}", changed)
 	if said := b.Log(); !strings.Contains(said, "policy-rc.d denied execution") {
 		t.Errorf("log:\n%s", said)
@@ -94,10 +90,8 @@ func TestServicesOfPackagesDoNotStartAndAreEnabled(t *testing.T) {
 	}
 }
 
-func TestServicesOfSystemdAreEnabledOffline(t *testing.T) {
-	b := debian(t)
-	b.Do(t, "package", "{install: [systemd, cron]}", changed)
-	b.Do(t, "service", "cron", unchanged)
+func systemdServices(t *testing.T, b *provtest.Bench) {
+	b.Do(t, "package", "{install: [systemd]}", changed)
 	b.Do(t, "service", "{name: cron, enabled: false}", changed)
 	b.Want(t, "ls /etc/systemd/system/multi-user.target.wants | grep -c cron || true", "0")
 	b.Do(t, "service", "[cron]", changed)
@@ -108,9 +102,8 @@ func TestServicesOfSystemdAreEnabledOffline(t *testing.T) {
 	}
 }
 
-func TestAnsiblePlaybookThroughChroot(t *testing.T) {
+func playbook(t *testing.T, b *provtest.Bench) {
 	need.Tool(t, "ansible-playbook")
-	b := debian(t)
 	b.Do(t, "package", "{install: python3}", changed)
 	b.File(t, "play/site.yml", `
 - hosts: web

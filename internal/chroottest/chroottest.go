@@ -78,22 +78,19 @@ ln -s "$2" "$1/bin/sh"
 	return m
 }
 
-// Debian returns a machine with a minimal Debian that has apt. It is made once
-// for a test binary, in dir, and copied for each test.
-func Debian(t testing.TB, dir string) *Machine {
+// Debian bootstraps a machine with a minimal Debian that has apt.
+func Debian(t testing.TB) *Machine {
 	t.Helper()
 	need.Root(t)
 	for _, tool := range []string{"unshare", "mmdebstrap"} {
 		need.Tool(t, tool)
 	}
-	base := filepath.Join(dir, "debian.tar")
-	if _, err := os.Stat(base); err != nil {
-		if out, err := exec.Command("mmdebstrap", "--quiet", "--variant=apt", "--mode=root", "bookworm", base).CombinedOutput(); err != nil {
-			need.Missing(t, "no Debian to be had: %v\n%s", err, out)
-		}
+	m := &Machine{Root: filepath.Join(t.TempDir(), "root")}
+	out, err := exec.Command("mmdebstrap", "--quiet", "--variant=apt", "--mode=root", "--format=directory", "bookworm", m.Root).CombinedOutput()
+	if err != nil {
+		need.Missing(t, "no Debian to be had: %v\n%s", err, out)
 	}
-	m := &Machine{Root: t.TempDir()}
-	run(t, "tar", "-C", m.Root, "-xf", base, "--exclude=./dev/*")
+	run(t, "sh", "-c", `rm -rf "$1"/dev/*`, "sh", m.Root)
 	// apt of mmdebstrap leaves lists, images have none.
 	run(t, "sh", "-c", `rm -rf "$1"/var/lib/apt/lists/* "$1"/var/log/dpkg.log "$1"/var/log/apt/* "$1"/var/log/alternatives.log`, "sh", m.Root)
 	// The container's own resolver settings are the caller's.
