@@ -279,7 +279,7 @@ func (s *Server) keys() {
 func (s *Server) accounts() {
 	s.t.Helper()
 	var passwd, shadow, group, sudoers strings.Builder
-	passwd.WriteString(s.machine("/etc/passwd"))
+	passwd.WriteString(s.root(s.machine("/etc/passwd")))
 	shadow.WriteString(s.machine("/etc/shadow"))
 	group.WriteString(s.machine("/etc/group"))
 	sudoers.WriteString("root ALL=(ALL:ALL) NOPASSWD: ALL\n")
@@ -306,6 +306,22 @@ func (s *Server) accounts() {
 	s.write("shadow", shadow.String(), 0o600)
 	s.write("group", group.String(), 0o644)
 	s.write("sudoers", sudoers.String(), 0o440)
+}
+
+// root gives root a home and a shell without the startup files of this machine.
+func (s *Server) root(passwd string) string {
+	home := filepath.Join(s.Dir, "home", "root")
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	var b strings.Builder
+	for line := range strings.Lines(passwd) {
+		if strings.HasPrefix(line, "root:") {
+			line = "root:x:0:0:root:" + home + ":/bin/sh\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }
 
 func (s *Server) machine(path string) string {
