@@ -31,7 +31,7 @@ func (e *Engine) image(ctx context.Context, s *store, sc *builder.Scope, from bu
 	if from.Base != nil && from.Base.Image != nil {
 		pin = from.Base.Image.ID
 	}
-	name := hash(pin, from.Platform.String())
+	name := address(pin, from.Platform.String())
 	if id, err := read[string](s, kindBase, name); err == nil {
 		s.touch(kindBase, name)
 		if rec, err := e.knownImage(ctx, s, sc, id); err == nil || !errors.Is(err, builder.ErrNotFound) {

@@ -43,7 +43,7 @@ func (e *Engine) Dial(ctx context.Context, sc *builder.Scope, m builder.Machine)
 	if err != nil {
 		return nil, err
 	}
-	box, err := s.start(ctx, m, lower)
+	box, err := s.start(ctx, sc, m, lower)
 	if err != nil {
 		return nil, err
 	}
@@ -89,8 +89,8 @@ func (e *Engine) lower(ctx context.Context, s *store, sc *builder.Scope, m build
 }
 
 // start boots the container of a workspace.
-func (s *store) start(ctx context.Context, m builder.Machine, lower []string) (*rootfs.Container, error) {
-	w, err := s.readWorkspace(m.ID)
+func (s *store) start(ctx context.Context, sc *builder.Scope, m builder.Machine, lower []string) (*rootfs.Container, error) {
+	w, err := s.ensureWorkspace(ctx, sc, m)
 	if err != nil {
 		return nil, err
 	}

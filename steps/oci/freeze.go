@@ -54,7 +54,7 @@ func (e *Engine) Freeze(ctx context.Context, sc *builder.Scope, m builder.Machin
 
 // saveRest makes a layer of what has changed since the last snapshot, if anything has.
 func (e *Engine) saveRest(ctx context.Context, s *store, sc *builder.Scope, m builder.Machine, f builder.Freezing) (builder.Machine, error) {
-	w, err := s.readWorkspace(m.ID)
+	w, err := s.ensureWorkspace(ctx, sc, m)
 	if err != nil {
 		return m, err
 	}
@@ -159,7 +159,7 @@ func finalConfig(base []byte, layers []layerRecord, packings []packing, f builde
 		return nil, fmt.Errorf("the base image's config: %w", err)
 	}
 	file.Created = v1.Time{Time: f.Created.UTC()}
-	file.Author, file.Container, file.DockerVersion = "", "", ""
+	file.Author, file.Container = "", ""
 	file.RootFS = v1.RootFS{Type: "layers", DiffIDs: make([]v1.Hash, len(layers))}
 	for i, l := range layers {
 		if file.RootFS.DiffIDs[i], err = v1.NewHash(l.DiffID); err != nil {

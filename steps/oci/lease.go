@@ -74,6 +74,13 @@ func (l *lease) use(find func() ([]string, error)) error {
 	return err
 }
 
+// alone reports whether no other process lives that uses the store. It is
+// true only after others has removed the leases of dead ones.
+func (l *lease) alone() (bool, error) {
+	entries, err := os.ReadDir(filepath.Dir(l.flock.Path()))
+	return len(entries) == 1, err
+}
+
 // others returns what living processes use, this one included, and removes the
 // leases of dead ones. The caller holds the store's lock alone.
 func (l *lease) others(dir string) (map[string]bool, error) {

@@ -76,7 +76,7 @@ func (e *Engine) Open(ctx context.Context, sc *builder.Scope, from builder.Openi
 }
 
 // workspaceID is made of the token, so that a lost workspace is found by it.
-func workspaceID(token string) string { return hash("workspace", token)[:16] }
+func workspaceID(token string) string { return address("workspace", token)[:16] }
 
 // makeWorkspace leaves a whole workspace or none.
 func (s *store) makeWorkspace(ctx context.Context, id string, w workspace) error {
@@ -110,6 +110,18 @@ func (s *store) readWorkspace(id string) (workspace, error) {
 		err = json.Unmarshal(data, &w)
 	}
 	return w, err
+}
+
+// ensureWorkspace returns a machine's workspace. One that is gone, because a
+// release was cut off before the journal knew, is made again: all that counts
+// of a machine is its base and its snapshots.
+func (s *store) ensureWorkspace(ctx context.Context, sc *builder.Scope, m builder.Machine) (workspace, error) {
+	w, err := s.readWorkspace(m.ID)
+	if !errors.Is(err, builder.ErrNotFound) {
+		return w, err
+	}
+	w = workspace{Run: sc.Run, Resource: builder.Resource{Kind: workspaceKind, Name: "workspace", Where: s.dir, ID: m.ID}, Base: m.Detail[detailBase], Snapshot: m.Snapshot}
+	return w, s.makeWorkspace(ctx, m.ID, w)
 }
 
 func (s *store) writeWorkspace(id string, w workspace) error {

@@ -55,6 +55,9 @@ func New(opts Options) (*Engine, error) {
 // Name returns "embedded".
 func (e *Engine) Name() string { return engineName }
 
+// Dir is the root of the store.
+func (e *Engine) Dir() string { return e.opts.Dir }
+
 // Close ends what the engine runs and gives up what it holds in the store.
 func (e *Engine) Close() error {
 	e.mu.Lock()

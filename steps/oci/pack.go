@@ -41,7 +41,7 @@ func (p packing) name() string {
 	if len(p.dirs) == 1 {
 		return p.dirs[0]
 	}
-	return hash(append([]string{"squash"}, p.dirs...)...)
+	return address(append([]string{"squash"}, p.dirs...)...)
 }
 
 // pack makes the blob of a layer, unless there is one that serves. It does

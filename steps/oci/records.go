@@ -17,6 +17,7 @@ const (
 	kindStep     = "steps"     // hash of predecessor and key -> id of the newest snapshot
 	kindImage    = "images"    // config digest -> imageRecord
 	kindBase     = "bases"     // hash of pin and platform -> config digest
+	kindSize     = "sizes"     // layer directory -> bytes on the disk
 	kindArtifact = "artifacts" // build key -> builder.Artifact, once the tests have passed
 )
 
@@ -76,10 +77,10 @@ type imageRecord struct {
 // stepName names what follows parent under key, so that the same step on
 // another predecessor is another one.
 func stepName(base, parent string, key builder.Digest) string {
-	return hash("step", base, parent, string(key))
+	return address("step", base, parent, string(key))
 }
 
-func hash(parts ...string) string {
+func address(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {
 		fmt.Fprintf(h, "%q ", p)
