@@ -266,12 +266,21 @@ func newResultPart(res builder.Result) resultPart {
 	if res.Published != nil {
 		p.Summary, p.Unchanged = clean(res.Summary), res.Unchanged
 		for _, k := range slices.Sorted(maps.Keys(res.Values)) {
-			if v := res.Values[k]; v != ref && v != digest {
+			if v := res.Values[k]; v != "" && v != ref && v != digest && !saidAlready(k) {
 				p.Values = append(p.Values, fact{clean(k), clean(v)})
 			}
 		}
 	}
 	return p
+}
+
+// saidAlready tells the values of an output that only repeat its reference.
+func saidAlready(key string) bool {
+	switch key {
+	case "repository", "tag", "names", "run":
+		return true
+	}
+	return false
 }
 
 func newImagePart(img builder.Image) imagePart {
