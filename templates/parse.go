@@ -9,8 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// Parse reads the template in file. The template is nil if anything is wrong
-// with it; the diagnostics are all that is wrong, sorted by place.
+// Parse reads the template in file. The diagnostics are all that is wrong with
+// it, sorted by place. If there are any the template is incomplete, good only
+// for finding more that is wrong, or nil.
 func Parse(file string, lang Language, opts Options) (*Template, Diagnostics) {
 	abs, err := filepath.Abs(file)
 	if err != nil {
@@ -53,10 +54,7 @@ func ParseBytes(name, dir string, src []byte, lang Language, opts Options) (*Tem
 		return nil, r.report()
 	}
 	t := r.template(Block{node: root, file: name, env: r.env})
-	if len(r.diags) > 0 {
-		return nil, r.report()
-	}
-	return t, nil
+	return t, r.report()
 }
 
 // A reader turns the tree of a file into a Template, and collects what is wrong.
