@@ -64,7 +64,7 @@ type reader struct {
 	opts     Options
 	env      *Env
 	diags    Diagnostics
-	made     int // nodes made by expressions
+	made     made
 	steps    int
 	includes int
 	files    map[string]*node // included files, by absolute path
@@ -214,8 +214,8 @@ func (r *reader) resolve(b Block, s *scope) Block {
 	res := resolver{scope: s, made: &r.made}
 	b.node = res.resolve(b.node)
 	r.add(res.diags...)
-	if r.made > maxNodes {
-		r.add(b.Errorf("the template's expressions make more than %d values", maxNodes))
+	if r.made.tooMuch() {
+		r.add(b.Errorf("the expressions of the template make more than %d values or %d MiB of text", maxNodes, maxMade>>20))
 	}
 	return b
 }
