@@ -122,20 +122,24 @@ func (c *Checkout) Provision(ctx context.Context, sc *builder.Scope, comm builde
 
 func (c *Checkout) clone(ctx context.Context, dir, clone, commit string) error {
 	repo := c.Repo
-	if local := filepath.Join(dir, repo); !strings.Contains(repo, ":") && !filepath.IsAbs(repo) {
-		repo = local
+	if !strings.Contains(repo, ":") && !filepath.IsAbs(repo) {
+		repo = filepath.Join(dir, repo)
 	}
 	if _, err := git(ctx, clone, "init", "--quiet"); err != nil {
+		return err
+	}
+	// Submodules may be named relative to where their parent came from.
+	if _, err := git(ctx, clone, "remote", "add", "--", "origin", repo); err != nil {
 		return err
 	}
 	fetch := []string{"fetch", "--quiet", "--no-tags"}
 	if c.Depth > 0 {
 		fetch = append(fetch, fmt.Sprintf("--depth=%d", c.Depth))
 	}
-	_, err := git(ctx, clone, append(fetch, "--", repo, commit)...)
+	_, err := git(ctx, clone, append(fetch, "origin", commit)...)
 	if err != nil && c.Ref != commit {
 		// An old server gives commits only by the names it lists.
-		_, err = git(ctx, clone, append(fetch, "--", repo, c.Ref)...)
+		_, err = git(ctx, clone, append(fetch, "origin", c.Ref)...)
 	}
 	if err != nil {
 		return err
