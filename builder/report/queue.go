@@ -27,7 +27,6 @@ const (
 
 const (
 	queueLimit = 2048        // events
-	queueBytes = 4 << 20     // of text
 	queueGrace = time.Second // how long a build waits for a reader that does not read
 )
 
@@ -40,7 +39,6 @@ type queue struct {
 	mu      sync.Mutex
 	room    sync.Cond // waiting has become shorter, or stalled or closed is set
 	waiting []builder.Event
-	bytes   int // of text in waiting
 	dropped int
 	stalled bool // nobody takes events: do not wait again
 	closed  bool
@@ -64,12 +62,11 @@ func (q *queue) Emit(e builder.Event) {
 	if q.closed {
 		return
 	}
-	if often(e) && q.full() && !q.makeRoom() {
+	if often(e) && len(q.waiting) >= queueLimit && !q.makeRoom() {
 		q.dropped++
 		return
 	}
 	q.waiting = append(q.waiting, e)
-	q.bytes += len(e.Text)
 	q.signal()
 }
 
@@ -77,17 +74,15 @@ func often(e builder.Event) bool {
 	return e.Type == builder.StepLog || e.Type == builder.StepProgress
 }
 
-func (q *queue) full() bool { return len(q.waiting) >= queueLimit || q.bytes >= queueBytes }
-
 // makeRoom waits until there is room, and reports whether there is.
 func (q *queue) makeRoom() bool {
 	if q.policy == drops && !q.stalled {
 		defer time.AfterFunc(queueGrace, q.stall).Stop()
 	}
-	for q.full() && !q.stalled && !q.closed {
+	for len(q.waiting) >= queueLimit && !q.stalled && !q.closed {
 		q.room.Wait()
 	}
-	return !q.full()
+	return len(q.waiting) < queueLimit
 }
 
 func (q *queue) stall() {
@@ -138,7 +133,7 @@ func (q *queue) take(spare []builder.Event) (batch []builder.Event, dropped int,
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	batch, dropped = q.waiting, q.dropped
-	q.waiting, q.bytes, q.dropped, q.stalled = spare, 0, 0, false
+	q.waiting, q.dropped, q.stalled = spare, 0, false
 	q.room.Broadcast()
 	return batch, dropped, q.closed
 }

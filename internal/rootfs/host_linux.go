@@ -137,8 +137,7 @@ func (h *Host) Remove(ctx context.Context, path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	_, err := h.ask(ctx, wire.Request{Op: wire.OpRemove, Path: path})
-	return err
+	return h.ask(ctx, wire.Request{Op: wire.OpRemove, Path: path})
 }
 
 // Rename renames a directory whose owner may be one of a container's users.
@@ -147,23 +146,13 @@ func (h *Host) Rename(ctx context.Context, from, to string) error {
 	if !h.id.Rootless || !errors.Is(err, os.ErrPermission) {
 		return err
 	}
-	_, err = h.ask(ctx, wire.Request{Op: wire.OpRename, Dirs: []string{from, to}})
-	return err
+	return h.ask(ctx, wire.Request{Op: wire.OpRename, Dirs: []string{from, to}})
 }
 
-// Size adds up the disk space, in bytes, of all files below dir.
-func (h *Host) Size(ctx context.Context, dir string) (int64, error) {
-	if !h.id.Rootless {
-		return tree.Size(dir)
-	}
-	r, err := h.ask(ctx, wire.Request{Op: wire.OpSize, Path: dir})
-	return r.Size, err
-}
-
-func (h *Host) ask(ctx context.Context, req wire.Request) (wire.Reply, error) {
+func (h *Host) ask(ctx context.Context, req wire.Request) error {
 	p, err := h.userns()
 	if err != nil {
-		return wire.Reply{}, err
+		return err
 	}
 	return p.ask(ctx, req)
 }

@@ -63,16 +63,16 @@ func (e *remoteError) Error() string { return e.text }
 func (e *remoteError) Is(target error) bool { return e.notFound && target == fs.ErrNotExist }
 
 // ask does an operation that needs nothing but a reply.
-func (p *peer) ask(ctx context.Context, req wire.Request) (wire.Reply, error) {
+func (p *peer) ask(ctx context.Context, req wire.Request) error {
 	conn, err := p.session(req)
 	if err != nil {
-		return wire.Reply{}, err
+		return err
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	r, _, err := recv(conn)
-	return r, orCause(ctx, err)
+	_, _, err = recv(conn)
+	return orCause(ctx, err)
 }
 
 // send streams what feed brings and waits until it is all there.
