@@ -46,6 +46,9 @@ type Found struct {
 // one HEAD request, which Docker Hub does not count. The error is a
 // *PlatformError if the image is not made for the platform.
 func (c *Client) Find(ctx context.Context, ref Reference, p Pull) (Found, error) {
+	if found, ok := c.known(ref, p.Platform); ok {
+		return found, nil
+	}
 	var found Found
 	err := c.anywhere(ctx, ref, p.Mirrors, func(s *session, at Reference) error {
 		m, err := c.manifest(ctx, s, at)
@@ -60,7 +63,7 @@ func (c *Client) Find(ctx context.Context, ref Reference, p Pull) (Found, error)
 		if err != nil {
 			return err
 		}
-		found = Found{Digest: digest.String(), Manifest: m.digest.String(), ID: m.image.Config.Digest.String(), Config: config, Platform: platformOf(config.Platform())}
+		found = foundIn(digest.String(), m, config)
 		if !Suits(p.Platform, found.Platform) {
 			return &PlatformError{Image: ref.String(), Want: p.Platform, Have: []builder.Platform{found.Platform}}
 		}
@@ -70,6 +73,50 @@ func (c *Client) Find(ctx context.Context, ref Reference, p Pull) (Found, error)
 		return Found{}, &Error{Doing: "looking up " + ref.String(), Host: ref.Host(), Err: err}
 	}
 	return found, nil
+}
+
+// known answers Find for a digest whose documents are all in the cache: what
+// it means cannot change, so nobody need be asked.
+func (c *Client) known(ref Reference, want builder.Platform) (Found, bool) {
+	m := c.remembered(ref.Digest)
+	for depth := 0; m != nil && m.index != nil && depth <= maxDepth; depth++ {
+		desc, err := ChoosePlatform(ref.String(), m.index.Manifests, want)
+		if err != nil {
+			return Found{}, false // asking leads to the same error, with its details
+		}
+		m = c.remembered(desc.Digest.String())
+	}
+	if m == nil || m.image == nil {
+		return Found{}, false
+	}
+	raw := c.cache.document(m.image.Config.Digest)
+	var config v1.ConfigFile
+	if raw == nil || json.Unmarshal(raw, &config) != nil {
+		return Found{}, false
+	}
+	found := foundIn(ref.Digest, m, &config)
+	return found, Suits(want, found.Platform)
+}
+
+// remembered returns a manifest from the cache, or nil.
+func (c *Client) remembered(digest string) *manifest {
+	h, err := v1.NewHash(digest)
+	if err != nil {
+		return nil
+	}
+	raw := c.cache.document(h)
+	if raw == nil {
+		return nil
+	}
+	m, err := readManifest(h, raw, "")
+	if err != nil {
+		return nil
+	}
+	return m
+}
+
+func foundIn(digest string, m *manifest, config *v1.ConfigFile) Found {
+	return Found{Digest: digest, Manifest: m.digest.String(), ID: m.image.Config.Digest.String(), Config: config, Platform: platformOf(config.Platform())}
 }
 
 // Image returns the image with the manifest that Find found. Its layers are
@@ -148,10 +195,10 @@ func (c *Client) manifest(ctx context.Context, s *session, ref Reference) (*mani
 		}
 		digest = h // empty if the registry does not tell
 	}
-	if h, err := v1.NewHash(digest); err == nil {
-		if raw := c.cache.document(h); raw != nil {
-			return readManifest(h, raw, "")
-		}
+	if m := c.remembered(digest); m != nil {
+		return m, nil
+	}
+	if digest != "" {
 		ref = ref.WithDigest(digest)
 	}
 	m, err := s.get(ctx, ref.identifier())
@@ -233,10 +280,13 @@ func readManifest(h v1.Hash, raw []byte, header types.MediaType) (*manifest, err
 	return nil, fmt.Errorf("manifest %s is of a kind that bake does not read (%s, schema %d)", h, m.mediaType, probe.Schema)
 }
 
+// maxDepth is how deep indexes may hold indexes.
+const maxDepth = 3
+
 // choose goes from an index to the image for a platform.
 func (c *Client) choose(ctx context.Context, s *session, ref Reference, m *manifest, want builder.Platform) (*manifest, error) {
 	for depth := 0; m.index != nil; depth++ {
-		if depth > 3 {
+		if depth > maxDepth {
 			return nil, fmt.Errorf("%s is an index of indexes without end", ref)
 		}
 		desc, err := ChoosePlatform(ref.String(), m.index.Manifests, want)

@@ -95,11 +95,17 @@ type world struct {
 	deps    container.Deps
 	engines map[string]*filesEngine
 	dir     string
+	cache   string
 	local   map[string]v1.Image
 }
 
+// client returns a new client with the world's cache.
+func (w *world) client() *registry.Client {
+	return registry.New(registry.Config{Keychain: authn.NewMultiKeychain(), CacheDir: w.cache, Retry: registry.Retry{Attempts: 2, Base: time.Millisecond}})
+}
+
 func newWorld(t testing.TB) *world {
-	w := &world{dir: t.TempDir(), local: map[string]v1.Image{}, engines: map[string]*filesEngine{}}
+	w := &world{dir: t.TempDir(), cache: t.TempDir(), local: map[string]v1.Image{}, engines: map[string]*filesEngine{}}
 	for _, name := range []string{"embedded", "docker"} {
 		w.engines[name] = &filesEngine{name: name}
 	}
@@ -110,8 +116,8 @@ func newWorld(t testing.TB) *world {
 			}
 			return w.engines[name], nil
 		},
-		Registry: registry.New(registry.Config{Keychain: authn.NewMultiKeychain(), CacheDir: t.TempDir(), Retry: registry.Retry{Attempts: 2, Base: time.Millisecond}}),
-		CacheDir: t.TempDir(),
+		Registry: w.client(),
+		CacheDir: w.cache,
 		Local:    func(context.Context) (container.Local, error) { return w, nil },
 	}
 	return w
@@ -267,13 +273,14 @@ func TestADigestNeedsNoRegistryOnceItIsKnown(t *testing.T) {
 	w := newWorld(t)
 	proxy := registrytest.NewProxy(t, registrytest.Memory(t), nil)
 	name := proxy.Host + "/base:1"
-	pushed := push(t, name, registrytest.Image(t, registrytest.Layer(t, 1, 10)))
-	full := name + "@" + pushed.Digest
+	arm := registrytest.ForPlatform(t, registrytest.Image(t), "linux", "arm64")
+	full := name + "@" + push(t, name, arm, registrytest.Image(t, registrytest.Layer(t, 1, 10))).Digest
 	one, err := w.open(t, "image", quote(full))
 	if err != nil {
 		t.Fatal(err)
 	}
 	proxy.Reset(func(*http.Request) *registrytest.Fault { return &registrytest.Fault{Status: 500} })
+	w.deps.Registry = w.client() // of another process
 	two, err := w.decode(t, "image", quote(full)).Pin(t.Context(), builder.PinEnv{Platform: amd64()})
 	if err != nil || two.Digest != one.Digest || len(proxy.Requests()) != 0 {
 		t.Errorf("%v: %+v after %q", err, two, proxy.Requests())

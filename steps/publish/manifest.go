@@ -111,7 +111,10 @@ func manifestOf(sc *builder.Scope, in builder.Artifact) ManifestFile {
 	file := ManifestFile{Version: ManifestVersion, Run: sc.Run, Builds: []ManifestBuild{}}
 	order := map[string]int{}
 	if p := sc.Plan; p != nil {
-		file.Template, file.Name, file.Created = filepath.Base(p.Template), p.Name, p.Created
+		file.Name, file.Created = p.Name, p.Created
+		if p.Template != "" {
+			file.Template = filepath.Base(p.Template)
+		}
 		for i, b := range p.Builds {
 			order[b.Name] = i
 		}
