@@ -89,7 +89,7 @@ func credentialsIn(path string, target authn.Resource) (types.AuthConfig, error)
 // podman writes them; helpers are asked once, for the host, as docker does.
 func lookUp(file *configfile.ConfigFile, target authn.Resource) (types.AuthConfig, error) {
 	host := target.RegistryStr()
-	for key := target.String(); strings.HasPrefix(key, host+"/"); key = key[:strings.LastIndexByte(key, '/')] {
+	for key := target.String(); strings.HasPrefix(key, host); key = above(key) {
 		for _, spelled := range hubSpellings(key, host) {
 			if auth, ok := file.AuthConfigs[spelled]; ok && hasSecret(auth) {
 				return plain(auth), nil
@@ -111,6 +111,9 @@ func lookUp(file *configfile.ConfigFile, target authn.Resource) (types.AuthConfi
 	}
 	return types.AuthConfig{}, nil
 }
+
+// above is the folder that a repository or folder is in; "" above the host.
+func above(key string) string { return key[:max(strings.LastIndexByte(key, '/'), 0)] }
 
 // hubSpellings returns key as it may stand in a file: podman says docker.io
 // where docker says index.docker.io.

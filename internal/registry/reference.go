@@ -35,6 +35,9 @@ func ParseReference(s string, insecure bool) (Reference, error) {
 
 // ParseRepository is ParseReference without a default tag.
 func ParseRepository(s string, insecure bool) (Reference, error) {
+	if strings.Contains(s, "://") {
+		return Reference{}, fmt.Errorf("image name %q: a name has no %q", s, s[:strings.Index(s, "://")+3])
+	}
 	rest, digest, hasDigest := strings.Cut(s, "@")
 	path, tag := splitTag(rest)
 	ref := Reference{Tag: tag, Digest: digest, Insecure: insecure, typed: path}
