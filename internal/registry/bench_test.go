@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -149,6 +150,21 @@ func writeLayer(b *testing.B, dir string, i, size int) *diskLayer {
 	return l
 }
 
+// peakMemory is the most memory this process ever had, in MiB.
+func peakMemory(b *testing.B) float64 {
+	b.Helper()
+	data, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var kib float64
+	_, line, _ := strings.Cut(string(data), "VmHWM:")
+	if _, err := fmt.Sscan(line, &kib); err != nil {
+		b.Fatal(err)
+	}
+	return kib / 1024
+}
+
 // BenchmarkPush pushes 1 GiB in five layers to docker-registry on loopback:
 // from compressed blobs, from plain layers that come as a stream, and each
 // again with nothing changed.
@@ -168,6 +184,7 @@ func BenchmarkPush(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(peakMemory(b), "peak-MiB")
 		})
 		b.Run(bb.name+"/again", func(b *testing.B) {
 			host, cache := registrytest.Docker(b), b.TempDir()

@@ -41,7 +41,7 @@ func (p *push) pack(ctx context.Context, diffID v1.Hash, tar io.Reader) (packed,
 		pw.CloseWithError(err) // nil is io.EOF
 		finished <- err
 	}()
-	up := &packing{push: p, src: pr, sum: sha256.New()}
+	up := &packing{push: p, src: pr, sum: sha256.New(), tail: make([]byte, 0, 2*tailSize+gzipBlock)}
 	digest, size, err := up.run(ctx)
 	pr.CloseWithError(err)
 	if cerr := <-finished; err == nil {
