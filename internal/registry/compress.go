@@ -34,7 +34,7 @@ func (c Compression) MediaType() types.MediaType {
 
 // gzipBlock is what one processor compresses at a time, in bytes. The output
 // depends on it, so it is the same everywhere.
-const gzipBlock = 512 << 10
+const gzipBlock = 256 << 10
 
 // Writer compresses what is written to it into w, on all processors and fast
 // rather than small. The same input gives the same output on every machine.

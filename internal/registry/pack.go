@@ -16,11 +16,59 @@ import (
 
 // A packed upload keeps the last tailSize bytes that it sent, so that it can
 // go on after a cut although its content cannot be read again, and sends
-// chunkSize bytes at a time from then on.
+// chunkSize bytes at a time from then on. What the
+// kernel holds of a connection, 4 MiB by default, is in it.
 const (
-	tailSize  = 8 << 20
-	chunkSize = 4 << 20
+	tailSize  = 6 << 20
+	chunkSize = 2 << 20
 )
+
+// A tail remembers the end of what was written to it.
+type tail struct {
+	buf []byte // a ring of tailSize bytes
+	n   int64  // bytes written in all
+}
+
+func (t *tail) add(p []byte) {
+	for len(p) > 0 {
+		n := copy(t.buf[t.n%tailSize:], p)
+		t.n += int64(n)
+		p = p[n:]
+	}
+}
+
+// first is where what is remembered begins.
+func (t *tail) first() int64 { return max(0, t.n-tailSize) }
+
+// from returns up to most bytes from off on.
+func (t *tail) from(off, most int64) []byte {
+	n := min(most, t.n-off)
+	out := make([]byte, 0, n)
+	for n > 0 {
+		part := t.buf[off%tailSize:]
+		part = part[:min(int64(len(part)), n)]
+		out = append(out, part...)
+		off, n = off+int64(len(part)), n-int64(len(part))
+	}
+	return out
+}
+
+// takeTail returns an empty tail, the last one's memory if it is free.
+func (p *push) takeTail() *tail {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	buf := p.spare
+	if p.spare = nil; buf == nil {
+		buf = make([]byte, tailSize)
+	}
+	return &tail{buf: buf}
+}
+
+func (p *push) giveTail(t *tail) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.spare = t.buf
+}
 
 // pack compresses a layer and uploads it as it comes.
 func (p *push) pack(ctx context.Context, diffID v1.Hash, tar io.Reader) (packed, error) {
@@ -41,7 +89,8 @@ func (p *push) pack(ctx context.Context, diffID v1.Hash, tar io.Reader) (packed,
 		pw.CloseWithError(err) // nil is io.EOF
 		finished <- err
 	}()
-	up := &packing{push: p, src: pr, sum: sha256.New(), tail: make([]byte, 0, 2*tailSize+gzipBlock)}
+	up := &packing{push: p, src: pr, sum: sha256.New(), tail: p.takeTail()}
+	defer p.giveTail(up.tail)
 	digest, size, err := up.run(ctx)
 	pr.CloseWithError(err)
 	if cerr := <-finished; err == nil {
@@ -84,10 +133,9 @@ type packing struct {
 	*push
 	src      io.Reader
 	sum      hash.Hash
-	sent     int64  // bytes taken from src
-	tail     []byte // the last of them
-	ended    bool   // src has ended
-	broken   error  // src has failed: no use in trying again
+	tail     *tail // the last of what was taken from src
+	ended    bool  // src has ended
+	broken   error // src has failed: no use in trying again
 	location string
 }
 
@@ -95,11 +143,7 @@ type packing struct {
 func (u *packing) Read(p []byte) (int, error) {
 	n, err := u.src.Read(p)
 	u.sum.Write(p[:n])
-	u.sent += int64(n)
-	u.tail = append(u.tail, p[:n]...)
-	if len(u.tail) > 2*tailSize {
-		u.tail = append(u.tail[:0], u.tail[len(u.tail)-tailSize:]...)
-	}
+	u.tail.add(p[:n])
 	switch {
 	case err == io.EOF:
 		u.ended = true
@@ -123,7 +167,7 @@ func (u *packing) run(ctx context.Context) (v1.Hash, int64, error) {
 		}
 	}
 	digest := v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(u.sum.Sum(nil))}
-	return digest, u.sent, u.session.retry.do(ctx, func() error { return u.commit(ctx, u.location, digest) })
+	return digest, u.tail.n, u.session.retry.do(ctx, func() error { return u.commit(ctx, u.location, digest) })
 }
 
 // all sends everything in one request, as it comes: what every registry takes.
@@ -157,7 +201,7 @@ func (u *packing) recover(ctx context.Context, cause error) (off int64, err erro
 		return 0, cause
 	}
 	location, off, err := u.status(ctx, u.location)
-	if err != nil || off > u.sent || off < u.sent-int64(len(u.tail)) {
+	if err != nil || off > u.tail.n || off < u.tail.first() {
 		return 0, fmt.Errorf("%w: %w", errBegin, errors.Join(cause, err))
 	}
 	u.location = location
@@ -172,8 +216,7 @@ func (u *packing) chunks(ctx context.Context, off int64) error {
 		if err := u.fill(off); err != nil {
 			return err
 		}
-		chunk := u.tail[int64(len(u.tail))-(u.sent-off):]
-		chunk = chunk[:min(len(chunk), chunkSize)]
+		chunk := u.tail.from(off, chunkSize)
 		if len(chunk) == 0 {
 			return nil
 		}
@@ -198,7 +241,7 @@ func (u *packing) chunks(ctx context.Context, off int64) error {
 // fill reads on until there is a chunk to send from off on, or the end.
 func (u *packing) fill(off int64) error {
 	buf := make([]byte, 64<<10)
-	for u.sent-off < chunkSize && !u.ended {
+	for u.tail.n-off < chunkSize && !u.ended {
 		if _, err := u.Read(buf); err != nil && err != io.EOF {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -83,6 +84,9 @@ type push struct {
 	mount   []string          // repositories to mount from
 
 	uploaded, mounted, present, bytes atomic.Int64
+
+	mu    sync.Mutex
+	spare []byte // memory for a tail
 }
 
 func (p *push) run(ctx context.Context, variants []Variant) (Pushed, error) {

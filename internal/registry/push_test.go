@@ -129,9 +129,9 @@ func TestUploadGoesOnWhereAConnectionWasCut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cuts := 0
 			proxy := registrytest.NewProxy(t, registrytest.Resumable(t), func(r *http.Request) *registrytest.Fault {
-				if r.Method == http.MethodPatch && cuts < 3 && (r.ContentLength < 0 || r.ContentLength > 2<<20) {
+				if r.Method == http.MethodPatch && cuts < 3 && (r.ContentLength < 0 || r.ContentLength > 1<<20) {
 					cuts++
-					return &registrytest.Fault{CutRequest: 2 << 20}
+					return &registrytest.Fault{CutRequest: 1 << 20}
 				}
 				return nil
 			})

@@ -339,4 +339,3 @@ func TestMistakesInOutputsAreFoundBeforeAnythingStarts(t *testing.T) {
 		}
 	}
 }
-
