@@ -191,13 +191,16 @@ func TestFilesKeepEveryLineOfManyBuilds(t *testing.T) {
 }
 
 // stuck is a reader that reads nothing until it is let go.
-type stuck struct{ let chan struct{} }
+type stuck struct {
+	let chan struct{}
+	got bytes.Buffer
+}
 
-func (w stuck) Write(p []byte) (int, error) { <-w.let; return len(p), nil }
+func (w *stuck) Write(p []byte) (int, error) { <-w.let; return w.got.Write(p) }
 
 func TestAReaderThatDoesNotReadHoldsUpTheBuildOnlyForAWhile(t *testing.T) {
 	for _, terminal := range []*Terminal{nil, {Size: func() (int, int) { return 80, 24 }}} {
-		w := stuck{make(chan struct{})}
+		w := &stuck{let: make(chan struct{})}
 		sink, err := New(Options{Mode: Text, Err: w, Terminal: terminal})
 		if err != nil {
 			t.Fatal(err)
@@ -216,6 +219,9 @@ func TestAReaderThatDoesNotReadHoldsUpTheBuildOnlyForAWhile(t *testing.T) {
 		close(w.let)
 		if err := sink.Close(); err != nil {
 			t.Error(err)
+		}
+		if terminal == nil && !strings.Contains(w.got.String(), "lines not shown") {
+			t.Error("lines were dropped and nobody was told")
 		}
 	}
 }

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// layout returns the lines of the live view: one for each build, the last of
-// the output where there is room, and the state of the whole run. No line is
+// layout returns the lines of the live view: the state of the whole run as a
+// rule between what is over and what goes on, a line for each build, and the last
+// of the output where there is room. No line is
 // wider than width-1 cells and there are at most height-1.
 func layout(r *Run, st style, width, height int, now time.Time) []string {
 	v := view{r: r, st: st, width: max(width-1, 1), now: now}
@@ -20,7 +21,7 @@ func layout(r *Run, st style, width, height int, now time.Time) []string {
 		spare--
 	}
 	tails := tailRoom(shown, spare)
-	var out []string
+	out := []string{v.header()}
 	for _, b := range shown {
 		out = append(out, v.build(b, tails[b] > 0))
 		out = append(out, v.tail(b, tails[b])...)
@@ -28,7 +29,6 @@ func layout(r *Run, st style, width, height int, now time.Time) []string {
 	if len(hidden) > 0 {
 		out = append(out, v.cut(st.dim("  "+st.sym.ellipsis+" "+hiddenBuilds(hidden))))
 	}
-	out = append(out, v.footer())
 	return out[max(0, len(out)-room):]
 }
 
@@ -269,8 +269,8 @@ func (v view) transfer(t *Transfer) string {
 	return v.cut("  " + v.st.dim(v.st.sym.bar) + " " + fit(shortID(t.ID), min(32, v.width/3)) + "  " + bar + "  " + v.st.dim(text))
 }
 
-// footer tells of the whole run.
-func (v view) footer() string {
+// header tells of the whole run.
+func (v view) header() string {
 	r := v.r
 	done := r.countBuilds(Done)
 	cached, steps := r.countSteps(Cached), r.countSteps("")
@@ -286,7 +286,8 @@ func (v view) footer() string {
 		parts = append(parts, fmt.Sprintf("%d failed", n))
 	}
 	parts = append(parts, seconds(sinceStart(r.Started, v.now)))
-	return v.cut("  " + v.st.dim(strings.Join(parts, ", ")))
+	text := strings.Repeat(v.st.sym.empty, 2) + " " + strings.Join(parts, ", ") + " "
+	return v.cut(v.st.dim(text + strings.Repeat(v.st.sym.empty, max(0, v.width-cells(text)))))
 }
 
 // cut makes the line no wider than the view.

@@ -62,7 +62,7 @@ func (h *plainLines) begin(e builder.Event) {
 func (h *plainLines) buildStarted(b *Build) {
 	line := "starting"
 	if b.Base != "" {
-		line += " from " + clean(b.Base)
+		line += " from " + shortRef(clean(b.Base))
 	}
 	if b.Platform.OS != "" {
 		line += " for " + b.Platform.String()

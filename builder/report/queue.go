@@ -26,8 +26,9 @@ const (
 )
 
 const (
-	queueLimit = 2048        // events
-	queueGrace = time.Second // how long a build waits for a reader that does not read
+	queueLimit = 2048            // events
+	queueBytes = 4 << 20         // of text
+	queueGrace = 2 * time.Second // how long a build waits for a reader that does not read
 )
 
 // A queue hands events to a handler in its own goroutine, so that a slow
@@ -39,6 +40,7 @@ type queue struct {
 	mu      sync.Mutex
 	room    sync.Cond // waiting has become shorter, or stalled or closed is set
 	waiting []builder.Event
+	bytes   int // of text in waiting
 	dropped int
 	stalled bool // nobody takes events: do not wait again
 	closed  bool
@@ -62,11 +64,12 @@ func (q *queue) Emit(e builder.Event) {
 	if q.closed {
 		return
 	}
-	if often(e) && len(q.waiting) >= queueLimit && !q.makeRoom() {
+	if often(e) && q.full() && !q.makeRoom() {
 		q.dropped++
 		return
 	}
 	q.waiting = append(q.waiting, e)
+	q.bytes += len(e.Text)
 	q.signal()
 }
 
@@ -74,15 +77,17 @@ func often(e builder.Event) bool {
 	return e.Type == builder.StepLog || e.Type == builder.StepProgress
 }
 
+func (q *queue) full() bool { return len(q.waiting) >= queueLimit || q.bytes >= queueBytes }
+
 // makeRoom waits until there is room, and reports whether there is.
 func (q *queue) makeRoom() bool {
 	if q.policy == drops && !q.stalled {
 		defer time.AfterFunc(queueGrace, q.stall).Stop()
 	}
-	for len(q.waiting) >= queueLimit && !q.stalled && !q.closed {
+	for q.full() && !q.stalled && !q.closed {
 		q.room.Wait()
 	}
-	return len(q.waiting) < queueLimit
+	return !q.full()
 }
 
 func (q *queue) stall() {
@@ -133,7 +138,7 @@ func (q *queue) take(spare []builder.Event) (batch []builder.Event, dropped int,
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	batch, dropped = q.waiting, q.dropped
-	q.waiting, q.dropped, q.stalled = spare, 0, false
+	q.waiting, q.bytes, q.dropped, q.stalled = spare, 0, 0, false
 	q.room.Broadcast()
 	return batch, dropped, q.closed
 }

@@ -47,6 +47,10 @@ func ReadRun(dir string) (*Run, error) {
 		r.Status = Interrupted
 	}
 	for _, s := range r.steps {
+		switch s.Status {
+		case Done, Cached, Skipped, Waiting:
+			continue
+		}
 		if s.Tail, err = readTail(filepath.Join(dir, LogFile(s.ID))); err != nil {
 			return nil, fmt.Errorf("reading the log of %s: %w", s.ID, err)
 		}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -29,25 +30,14 @@ func refOf(res builder.Result) (ref, digest string) {
 		case a.AMI != nil:
 			ref = a.AMI.ID
 		case a.Image != nil:
-			digest = a.Image.ID
+			ref, digest = res.Build, a.Image.ID
 		}
 	}
-	if res.Published != nil {
-		v := res.Values
-		for _, key := range []string{"ref", "path", "name", "id"} {
-			if v[key] != "" {
-				ref = v[key]
-				break
-			}
-		}
-		if v["digest"] != "" {
-			digest = v["digest"]
-		}
+	if res.Published == nil {
+		return cmp.Or(ref, res.Build), digest
 	}
-	if ref == "" {
-		ref = res.Build
-	}
-	return ref, digest
+	v := res.Values
+	return cmp.Or(v["name"], v["path"], v["ref"], v["id"], ref, res.Build), v["digest"]
 }
 
 // runHint returns the command that runs a result, or "".
@@ -58,12 +48,21 @@ func runHint(res builder.Result) string {
 	if cmd := res.Values["run"]; cmd != "" {
 		return cmd
 	}
-	ref := res.Values["ref"]
-	switch res.Output {
-	case "image", "registry", "ecr":
-		if ref != "" {
-			return shell.Join("docker", "run", "--rm", "-it", ref)
-		}
+	v := res.Values
+	name := cmp.Or(v["name"], v["ref"])
+	switch {
+	case name != "" && (res.Output == "image" || res.Output == "registry" || res.Output == "ecr"):
+		return shell.Join("docker", "run", "--rm", "-it", name)
+	case v["path"] == "" || res.Output != "archive":
+		return ""
+	case v["format"] == "docker":
+		return shell.Join("docker", "load", "-i", v["path"])
+	case v["format"] == "oci":
+		return shell.Join("podman", "run", "--rm", "-it", "oci-archive:"+v["path"])
+	case v["format"] == "oci-dir":
+		return shell.Join("podman", "run", "--rm", "-it", "oci:"+v["path"])
+	case v["format"] == "rootfs":
+		return shell.Join("docker", "import", v["path"])
 	}
 	return ""
 }

@@ -162,3 +162,12 @@ func short(digest string) string {
 	}
 	return algorithm + ":" + hex[:12]
 }
+
+// shortRef shortens the digest at the end of a reference.
+func shortRef(ref string) string {
+	name, digest, ok := strings.Cut(ref, "@")
+	if !ok {
+		return ref
+	}
+	return name + "@" + short(digest)
+}

@@ -91,7 +91,7 @@ func (m *tmux) until(what string, ok func(screen string) bool) string {
 	}
 }
 
-func startPlayer(t *testing.T, width, height int) (m *tmux, gate string) {
+func startPlayer(t *testing.T, width, height int, env string) (m *tmux, gate string) {
 	mkfifo := need.Tool(t, "mkfifo")
 	gate = filepath.Join(t.TempDir(), "gate")
 	if out, err := exec.Command(mkfifo, gate).CombinedOutput(); err != nil {
@@ -101,16 +101,19 @@ func startPlayer(t *testing.T, width, height int) (m *tmux, gate string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return startTmux(t, width, height, fmt.Sprintf("sh -c 'echo $$ >%s.pid; BAKE_TEST_PLAY=%s exec %s'", gate, gate, exe)), gate
+	return startTmux(t, width, height, fmt.Sprintf("sh -c 'echo $$ >%s.pid; %s BAKE_TEST_PLAY=%s exec %s'", gate, env, gate, exe)), gate
 }
 
 func TestTheLiveViewInARealTerminal(t *testing.T) {
 	t.Parallel()
-	m, gate := startPlayer(t, 110, 40)
+	m, gate := startPlayer(t, 110, 40, "")
 	half := func(screen string) bool {
 		return strings.Contains(screen, "image-9  ") && strings.Contains(screen, " 2s\n")
 	}
 	t.Logf("halfway:\n%s", m.until("half of the run", half))
+	if colours := m.run("capture-pane", "-p", "-e"); !strings.Contains(colours, "\x1b[32m✔") {
+		t.Errorf("the view has no colours: %q", colours)
+	}
 
 	m.run("resize-window", "-x", "60", "-y", "24")
 	narrow := m.until("the view in a narrow terminal", func(s string) bool {
@@ -136,8 +139,11 @@ func TestTheLiveViewInARealTerminal(t *testing.T) {
 
 func TestAKilledViewLeavesTheTerminalWhole(t *testing.T) {
 	t.Parallel()
-	m, gate := startPlayer(t, 80, 24)
+	m, gate := startPlayer(t, 80, 24, "NO_COLOR=1")
 	m.until("the view", func(s string) bool { return strings.Contains(s, "builds done,") })
+	if colours := m.run("capture-pane", "-p", "-e"); strings.Contains(colours, "\x1b") {
+		t.Errorf("the view has colours, with NO_COLOR set: %q", colours)
+	}
 	pid, err := os.ReadFile(gate + ".pid")
 	if err != nil {
 		t.Fatal(err)
