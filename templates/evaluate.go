@@ -22,6 +22,7 @@ type result struct {
 	value  any
 	left   string // empty if value is it
 	secret bool   // value is made from a sensitive one
+	made   int    // bytes of text that were made or read on the way
 }
 
 // evaluate works an expression out as far as the scope knows its names. Its
@@ -71,7 +72,8 @@ func (s *scope) evaluate(text string) (result, []*exprError) {
 		return res, nil
 	}
 	if waits {
-		if res.left = left.done(); len(res.left) > 16*maxExpr {
+		res.left = left.done()
+		if res.made = len(res.left); res.made > 16*maxExpr {
 			return result{}, []*exprError{{to: len(text), message: "the values in the expression are too long to keep for later"}}
 		}
 		return res, nil
@@ -80,6 +82,7 @@ func (s *scope) evaluate(text string) (result, []*exprError) {
 	value, runErr := machine.Run(program, vars)
 	if runErr == nil {
 		res.value, runErr = plainValue(value)
+		res.made = run.made + textSize(res.value)
 	}
 	if runErr != nil {
 		return result{}, []*exprError{newExprError(text, runErr).hideIf(res.secret)}
@@ -242,6 +245,24 @@ func stringify(v any) (string, error) {
 		return "", errors.New("the value is missing")
 	}
 	return "", errNotAText
+}
+
+// textSize returns the bytes of text in a value.
+func textSize(v any) int {
+	n := 0
+	switch v := v.(type) {
+	case string:
+		return len(v)
+	case []any:
+		for _, item := range v {
+			n += textSize(item)
+		}
+	case map[string]any:
+		for key, item := range v {
+			n += len(key) + textSize(item)
+		}
+	}
+	return n
 }
 
 // plainValue reduces what a program returned to the types of a value.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/charmbracelet/x/ansi"
+	"github.com/clipperhouse/displaywidth"
 )
 
 // The colours of a formatted diagnostic.
@@ -63,21 +63,29 @@ func (d *Diagnostic) excerpt() (line string, before, marked int) {
 	from := min(max(d.Pos.Col-1, 0), len(all))
 	to := min(max(d.End-1, from), len(all))
 	line = expandTabs(d.Line)
-	before = ansi.StringWidth(expandTabs(string(all[:from])))
-	marked = ansi.StringWidth(expandTabs(string(all[:to]))) - before
-	if ansi.StringWidth(line) <= widest {
+	before = displaywidth.String(expandTabs(string(all[:from])))
+	marked = displaywidth.String(expandTabs(string(all[:to]))) - before
+	if displaywidth.String(line) <= widest {
 		return line, before, marked
 	}
 	const dots = "..."
 	if before > widest/2 {
 		cut := before - widest/4
-		line = dots + ansi.Cut(line, cut, ansi.StringWidth(line))
-		before = ansi.StringWidth(dots) + widest/4
+		line = dots + withoutCells(line, cut)
+		before = displaywidth.String(dots) + widest/4
 	}
-	if ansi.StringWidth(line) > widest {
-		line = ansi.Truncate(line, widest, dots)
+	if displaywidth.String(line) > widest {
+		line = displaywidth.TruncateString(line, widest, dots)
 	}
 	return line, before, min(marked, widest-before)
+}
+
+// withoutCells cuts off the first n terminal cells of s.
+func withoutCells(s string, n int) string {
+	for g := displaywidth.StringGraphemes(s); n > 0 && g.Next(); n -= g.Width() {
+		s = s[len(g.Value()):]
+	}
+	return s
 }
 
 // expandTabs fills up to columns of 8, so that the underline fits everywhere,
@@ -89,7 +97,7 @@ func expandTabs(s string) string {
 		text, tab := strings.CutSuffix(part, "\t")
 		text = printable(text)
 		b.WriteString(text)
-		width += ansi.StringWidth(text)
+		width += displaywidth.String(text)
 		if tab {
 			fill := 8 - width%8
 			b.WriteString(strings.Repeat(" ", fill))

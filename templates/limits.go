@@ -29,6 +29,9 @@ const (
 	// maxText bounds the bytes of a text that an expression makes, and of a
 	// file that it reads.
 	maxText = 1 << 20
+	// maxMade bounds the bytes of text that all expressions of a template make
+	// and read: a matrix of large values would fill the memory.
+	maxMade = 32 << 20
 	// maxElements bounds the elements of lists that one expression makes.
 	maxElements = 10_000
 	// maxDiagnostics bounds what is reported at once; the rest is counted.

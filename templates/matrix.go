@@ -57,6 +57,13 @@ func (r *reader) matrix(b Block) []cell {
 	}
 	for i := range cells {
 		cells[i].name()
+		for _, other := range cells {
+			for key := range other.values {
+				if _, has := cells[i].values[key]; !has {
+					cells[i].values[key] = nil // only `include` gives it, and not to this one
+				}
+			}
+		}
 	}
 	return cells
 }

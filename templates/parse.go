@@ -9,8 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// Parse reads the template in file. The template is nil if anything is wrong
-// with it; the diagnostics are all that is wrong, sorted by place.
+// Parse reads the template in file. The diagnostics are all that is wrong with
+// it, sorted by place. If there are any the template is incomplete, good only
+// for finding more that is wrong, or nil.
 func Parse(file string, lang Language, opts Options) (*Template, Diagnostics) {
 	abs, err := filepath.Abs(file)
 	if err != nil {
@@ -53,10 +54,7 @@ func ParseBytes(name, dir string, src []byte, lang Language, opts Options) (*Tem
 		return nil, r.report()
 	}
 	t := r.template(Block{node: root, file: name, env: r.env})
-	if len(r.diags) > 0 {
-		return nil, r.report()
-	}
-	return t, nil
+	return t, r.report()
 }
 
 // A reader turns the tree of a file into a Template, and collects what is wrong.
@@ -66,7 +64,7 @@ type reader struct {
 	opts     Options
 	env      *Env
 	diags    Diagnostics
-	made     int // nodes made by expressions
+	made     made
 	steps    int
 	includes int
 	files    map[string]*node // included files, by absolute path
@@ -216,8 +214,8 @@ func (r *reader) resolve(b Block, s *scope) Block {
 	res := resolver{scope: s, made: &r.made}
 	b.node = res.resolve(b.node)
 	r.add(res.diags...)
-	if r.made > maxNodes {
-		r.add(b.Errorf("the template's expressions make more than %d values", maxNodes))
+	if r.made.tooMuch() {
+		r.add(b.Errorf("the expressions of the template make more than %d values or %d MiB of text", maxNodes, maxMade>>20))
 	}
 	return b
 }

@@ -149,3 +149,20 @@ func TestParseReadsAWholeTemplate(t *testing.T) {
 		t.Errorf("the name is %q", b.Outputs[1].Name)
 	}
 }
+
+// These list every kind, so they are not among the golden templates: those
+// need not change when a kind is added.
+func TestAStepWithoutAKindIsToldTheKinds(t *testing.T) {
+	for steps, want := range map[string]string{
+		"[{name: nothing, timeout: 2m}]":         "2:9-37 the step has no kind | known here: copy, reboot, run, user",
+		"[{shell: echo hi}]":                     `2:10-15 unknown key "shell" in step | known here: copy, reboot, run, user`,
+		"[{name: x, shell: echo hi}]":            `2:19-24 unknown key "shell" in step | known here: copy, reboot, run, user`,
+		"[{run: x, colour: red}]":                `2:18-24 unknown key "colour" in step | known here: cache, env, if, name, on_error, retries, retry_delay, timeout, user, workdir`,
+		"[{copy: {from: a, to: b}, mode: 0644}]": `2:34-38 unknown key "mode" in step | it is a key of "copy": write it under it`,
+	} {
+		_, diags := ParseBytes("t.yaml", "/", []byte("source: {scratch: true}\nsteps: "+steps+"\n"), small(), Options{})
+		if got := brief(diags); got != want {
+			t.Errorf("%s: got %s, want %s", steps, got, want)
+		}
+	}
+}

@@ -26,16 +26,20 @@ type resolver struct {
 	scope *scope
 	final bool
 	diags Diagnostics
-	// made counts the nodes it makes; the budget is the template's.
-	made *int
+	made  *made // nil: not counted
 }
+
+// made counts what the expressions of a template make.
+type made struct{ nodes, bytes int }
+
+func (m *made) tooMuch() bool { return m.nodes > maxNodes || m.bytes > maxMade }
 
 func (r *resolver) resolve(n *node) *node {
 	if !n.open {
 		return n
 	}
 	if r.made != nil {
-		if *r.made++; *r.made > maxNodes {
+		if r.made.nodes++; r.made.tooMuch() {
 			return n
 		}
 	}
@@ -71,6 +75,9 @@ func (r *resolver) scalar(n *node) *node {
 			r.diags = append(r.diags, n.exprDiags(p, wrong)...)
 			failed = true
 			continue
+		}
+		if r.made != nil {
+			r.made.bytes += res.made
 		}
 		out.secret = out.secret || res.secret
 		if res.left != "" {

@@ -9,7 +9,7 @@ import (
 // A scope is what the expressions in one part of a template may name.
 type scope struct {
 	env    *Env
-	matrix map[string]any   // nil: the build has none
+	matrix map[string]any   // nil: the build has none; a nil value: only other builds of the matrix have it
 	with   map[string]*node // nil: not in an included file
 	source bool             // source.* may be named
 	// outputs are the kinds and names of the outputs before this one;
@@ -97,7 +97,13 @@ func (s *scope) lookupMatrix(r ref) (value, *exprError) {
 	if !ok {
 		return value{}, r.errorf(suggest(r.path[1], sortedKeys(s.matrix)), "the matrix has no %q", r.path[1])
 	}
-	return value{data: v, known: true}, nil
+	switch {
+	case v != nil || r.optional:
+		return value{data: v, known: true}, nil
+	case s.dry:
+		return value{data: ""}, nil
+	}
+	return value{}, r.errorf(fmt.Sprintf("write default(matrix.%s, \"...\")", r.path[1]), "this combination of the matrix has no %q", r.path[1])
 }
 
 func (s *scope) lookupWith(r ref) (value, *exprError) {
