@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -29,65 +30,90 @@ type result struct {
 // names and types are checked in any case. What is wrong comes as one error, or
 // one for each name that is.
 func (s *scope) evaluate(text string) (result, []*exprError) {
+	limit := maxExpr
+	if s.late {
+		limit = maxResidue // it holds the values of the names that were known
+	}
 	run := &evaluation{dir: s.env.directory()}
-	config := newConfig(run)
-	e, err := parseExpr(text, config)
+	config := newConfig(run, limit)
+	e, err := parseExpr(text, config, limit)
 	if err != nil {
-		if s.env != nil {
-			if _, isVar := s.env.vars[err.name]; isVar {
-				err.hint = "write var." + err.name
-			}
-		}
+		err.hint = cmp.Or(s.meantVariable(err.name), err.hint)
 		return result{}, []*exprError{err}
 	}
+	names, wrong := s.bind(e)
+	if len(wrong) > 0 {
+		return result{}, wrong
+	}
+	config.WithEnv(names.kinds)
+	program, err := e.compile(config)
+	if err != nil {
+		return result{}, []*exprError{err.hideIf(names.secret)}
+	}
+	res := result{secret: names.secret}
+	switch {
+	case s.dry:
+		res.left = text
+		return res, nil
+	case names.wait:
+		res.left, res.made = names.left, len(names.left)
+		if len(res.left) > maxResidue {
+			return result{}, []*exprError{{to: len(text), message: "the values in the expression are too long to keep until it can be worked out"}}
+		}
+		return res, nil
+	}
+	machine := vm.VM{MemoryBudget: maxElements}
+	value, runErr := machine.Run(program, names.values)
+	if runErr == nil {
+		res.value, runErr = plainValue(value)
+	}
+	if runErr != nil {
+		return result{}, []*exprError{newExprError(text, runErr).hideIf(names.secret)}
+	}
+	res.made = run.made + textSize(res.value)
+	return res, nil
+}
+
+// meantVariable returns the hint for a name that lacks its `var.`, or nothing.
+func (s *scope) meantVariable(name string) string {
+	if s.env != nil {
+		if _, is := s.env.vars[name]; is {
+			return "write var." + name
+		}
+	}
+	return ""
+}
+
+// bound is the names of an expression with what they stand for.
+type bound struct {
+	values map[string]any
+	kinds  types.Map
+	secret bool
+	wait   bool   // at least one of them is not known yet
+	left   string // the expression with those that are known filled in
+}
+
+// bind looks up the names of an expression.
+func (s *scope) bind(e *expression) (bound, []*exprError) {
+	b := bound{values: map[string]any{}, kinds: types.Map{}}
+	left := splicer{text: e.text}
 	var wrong []*exprError
-	vars, kinds := map[string]any{}, types.Map{}
-	var res result
-	waits := false
-	left := splicer{text: text}
 	for _, r := range e.refs {
 		v, err := s.lookup(r)
 		if err != nil {
 			wrong = append(wrong, err)
 			continue
 		}
-		res.secret = res.secret || v.secret
-		place(vars, kinds, r.path, v)
+		b.secret = b.secret || v.secret
+		place(b.values, b.kinds, r.path, v)
 		if v.known {
 			left.replace(r.from, r.to, v.literal())
-		} else if waits = true; v.residue != "" {
+		} else if b.wait = true; v.residue != "" {
 			left.replace(r.from, r.to, v.residue)
 		}
 	}
-	if len(wrong) > 0 {
-		return result{}, wrong
-	}
-	config.WithEnv(kinds)
-	program, err := e.compile(config)
-	if err != nil {
-		return result{}, []*exprError{err.hideIf(res.secret)}
-	}
-	if s.dry {
-		res.left = text
-		return res, nil
-	}
-	if waits {
-		res.left = left.done()
-		if res.made = len(res.left); res.made > 16*maxExpr {
-			return result{}, []*exprError{{to: len(text), message: "the values in the expression are too long to keep for later"}}
-		}
-		return res, nil
-	}
-	machine := vm.VM{MemoryBudget: maxElements}
-	value, runErr := machine.Run(program, vars)
-	if runErr == nil {
-		res.value, runErr = plainValue(value)
-		res.made = run.made + textSize(res.value)
-	}
-	if runErr != nil {
-		return result{}, []*exprError{newExprError(text, runErr).hideIf(res.secret)}
-	}
-	return res, nil
+	b.left = left.done()
+	return b, wrong
 }
 
 // hideIf keeps a message that may quote a sensitive value from being seen.

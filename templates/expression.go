@@ -56,9 +56,9 @@ var allowedBuiltins = []string{"len", "all", "any", "none", "one", "filter", "ma
 	"first", "last", "int", "float", "min", "max", "abs", "keys", "values"}
 
 // parseExpr reads an expression and finds the names in it.
-func parseExpr(text string, config *conf.Config) (*expression, *exprError) {
-	if len(text) > maxExpr {
-		return nil, &exprError{message: fmt.Sprintf("the expression is longer than %d bytes", maxExpr)}
+func parseExpr(text string, config *conf.Config, limit int) (*expression, *exprError) {
+	if len(text) > limit {
+		return nil, &exprError{message: fmt.Sprintf("the expression is longer than %d bytes", limit)}
 	}
 	tree, err := parser.ParseWithConfig(text, config)
 	if err != nil {
@@ -73,10 +73,11 @@ func parseExpr(text string, config *conf.Config) (*expression, *exprError) {
 	return &expression{text: text, tree: tree, refs: w.refs}, nil
 }
 
-// newConfig returns the language of expressions, its functions bound to run.
-func newConfig(run *evaluation) *conf.Config {
+// newConfig returns the language of expressions, its functions bound to run,
+// for expressions of at most limit bytes.
+func newConfig(run *evaluation, limit int) *conf.Config {
 	c := &conf.Config{
-		MaxNodes:          maxExprNodes,
+		MaxNodes:          uint(maxExprNodes * limit / maxExpr),
 		ShortCircuit:      true,
 		Optimize:          false, // it would run parts of the expression without limits
 		DisableIfOperator: true,

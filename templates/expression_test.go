@@ -157,6 +157,28 @@ func TestEnvResolvesWhatWaited(t *testing.T) {
 	}
 }
 
+func TestAnExpressionThatWaitsMayHoldLongValues(t *testing.T) {
+	text := "variables:\n  long: " + strings.Repeat("x", 20_000) + "\n  list: [" + strings.Repeat("abc, ", 2_000) + "]\n" +
+		"source: {scratch: true}\nsteps:\n  - run: ${{ source.id + var.long }}\n  - run: ${{ source.id in var.list }}\n"
+	tmpl := parse(t, text, nil)
+	env := tmpl.Env.WithSource(map[string]string{"id": "abc"})
+	for i, want := range []string{`"abcxxx`, `true`} {
+		body := tmpl.Builds[0].Steps[i].Body
+		back, err := FromJSON(body.JSON(), body.Pos(), env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, diags := back.Resolve(env, true)
+		if len(diags) > 0 || !strings.HasPrefix(string(got.JSON()), want) {
+			t.Errorf("got %.20s %v, want %s", got.JSON(), diags.Err(), want)
+		}
+	}
+	_, diags := ParseBytes("t.yaml", "/", []byte(strings.Replace(text, "source.id + var.long", "source.id + var.long + var.long + var.long + var.long", 1)), small(), Options{})
+	if got := brief(diags); !strings.Contains(got, "too long to keep until it can be worked out") {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestEnvSaysWhatItDoesNotKnow(t *testing.T) {
 	env := parse(t, whole, nil).Env
 	tests := []struct {

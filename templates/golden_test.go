@@ -2,6 +2,8 @@ package templates_test
 
 import (
 	"flag"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"bake/builder"
@@ -44,4 +46,33 @@ func catalog() builder.Catalog {
 		Sources:      steps.Sources(steps.Deps{}),
 		Outputs:      steps.Outputs(steps.Deps{}),
 	}
+}
+
+// FuzzCompile holds every kind against anything: what checks a block must not
+// panic, whatever the block says.
+func FuzzCompile(f *testing.F) {
+	files, err := filepath.Glob(testdata + "/*/*/bake.yaml")
+	if err != nil || len(files) == 0 {
+		f.Fatal("no seeds", err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	dir, cat := f.TempDir(), catalog()
+	opts := templatestest.Options(f, filepath.Join(dir, "args"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		tmpl, diags := templates.ParseBytes("bake.yaml", dir, text, cat.Language(), opts)
+		if len(diags) == 0 {
+			_, diags = builder.Compile(tmpl, cat)
+		}
+		for _, d := range diags {
+			if d.Pos.File != "bake.yaml" || d.Pos.Line < 1 || d.Pos.Col < 1 {
+				t.Errorf("%v: has no place in the template", d)
+			}
+		}
+	})
 }

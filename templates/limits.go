@@ -26,6 +26,9 @@ const (
 	// of its tree.
 	maxExpr      = 4 << 10
 	maxExprNodes = 500
+	// maxResidue bounds the bytes of what is kept of an expression that has to
+	// wait for the run, with the values of the names that are known in it.
+	maxResidue = 16 * maxExpr
 	// maxText bounds the bytes of a text that an expression makes, and of a
 	// file that it reads.
 	maxText = 1 << 20

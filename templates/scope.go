@@ -16,12 +16,13 @@ type scope struct {
 	// anyOutput says that they were looked at already.
 	outputs   []string
 	anyOutput bool
+	late      bool // what can be known from the template is filled in already
 	final     bool // everything has to be known
 	dry       bool // only check: nothing is worked out, and what is missing may be
 }
 
 // lateScope is the scope of what was in a template's scope already.
-func lateScope(e *Env) *scope { return &scope{env: e, source: true, anyOutput: true} }
+func lateScope(e *Env) *scope { return &scope{env: e, source: true, anyOutput: true, late: true} }
 
 // lookup finds what a name stands for.
 func (s *scope) lookup(r ref) (value, *exprError) {
