@@ -1,0 +1,184 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+)
+
+// perConn is how many sessions one connection gets. OpenSSH allows ten; one
+// of ours is opened ahead, one is left for what must not wait (ending a command).
+const perConn = 8
+
+// A conn is one connection to the machine, perhaps through others.
+type conn struct {
+	client *gossh.Client
+	heard  *hearing
+	chain  []io.Closer // hops, the last is client
+	addr   string
+	rtt    atomic.Int64 // nanoseconds; 0: not measured yet
+	timed  chan struct{}
+
+	mu    sync.Mutex
+	busy  int      // sessions in use, guarded by the pool
+	limit int      // of them, guarded by the pool
+	ahead *opening // the session opened ahead; may be nil
+	cause error    // why it ended
+
+	ended chan struct{}
+	done  sync.WaitGroup
+}
+
+// newConn takes over a connection that is logged in, and opens its first session.
+func newConn(client *gossh.Client, heard *hearing, chain []io.Closer, config Config) *conn {
+	c := &conn{client: client, heard: heard, chain: chain, addr: config.Addr(), limit: perConn,
+		timed: make(chan struct{}), ended: make(chan struct{})}
+	c.ahead = c.open()
+	c.done.Go(func() {
+		_ = client.Wait()
+		close(c.ended)
+	})
+	c.done.Go(func() { c.watch(config.KeepAlive, config.DeadAfter) })
+	return c
+}
+
+// watch closes the connection when the peer is not heard for deadAfter. While
+// nothing else comes, it is asked for a sign of life.
+func (c *conn) watch(keepAlive, deadAfter time.Duration) {
+	c.done.Go(c.ping)
+	tick := time.NewTicker(min(keepAlive, deadAfter/4))
+	defer tick.Stop()
+	var asking atomic.Bool
+	for {
+		select {
+		case <-c.ended:
+			return
+		case <-tick.C:
+		}
+		silence := c.heard.silence()
+		if silence >= deadAfter {
+			c.fail(&DeadPeerError{Addr: c.addr, Silence: silence})
+			return
+		}
+		if silence >= keepAlive && asking.CompareAndSwap(false, true) {
+			c.done.Go(func() {
+				defer asking.Store(false)
+				_, _, _ = c.client.SendRequest("keepalive@openssh.com", true, nil) // any answer will do
+			})
+		}
+	}
+}
+
+// ping measures the round trip.
+func (c *conn) ping() {
+	began := time.Now()
+	if _, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil); err == nil {
+		c.rtt.Store(int64(time.Since(began)))
+	}
+	close(c.timed)
+}
+
+// fail ends the connection for a reason.
+func (c *conn) fail(cause error) {
+	c.mu.Lock()
+	if c.cause == nil {
+		c.cause = cause
+	}
+	c.mu.Unlock()
+	_ = c.heard.Close() // first the socket: closing an SSH connection writes to it
+	closeAll(c.chain)
+}
+
+// close ends the connection and returns when nothing of it is left.
+func (c *conn) close() {
+	c.fail(errClosed)
+	c.done.Wait()
+}
+
+var errClosed = errors.New("the connection is closed")
+
+// dead reports whether the connection has ended.
+func (c *conn) dead() bool {
+	select {
+	case <-c.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// lost returns the error of what was under way when the connection ended.
+func (c *conn) lost() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &LostError{Addr: c.addr, Err: c.cause}
+}
+
+// An opening is a session that is being opened.
+type opening struct {
+	done chan struct{}
+	s    *session
+	err  error
+}
+
+func (c *conn) open() *opening {
+	o := &opening{done: make(chan struct{})}
+	c.done.Go(func() {
+		defer close(o.done)
+		ch, reqs, err := c.client.OpenChannel("session", nil)
+		if err != nil {
+			o.err = err
+			return
+		}
+		o.s = newSession(c, ch, reqs)
+	})
+	return o
+}
+
+// session returns the session that was opened ahead, and opens the next if
+// there is room for more.
+func (c *conn) session(ctx context.Context, more bool) (*session, error) {
+	c.mu.Lock()
+	o := c.ahead
+	if o == nil {
+		o = c.open()
+	}
+	c.ahead = nil
+	c.mu.Unlock()
+	select {
+	case <-o.done:
+	case <-ctx.Done():
+		c.giveBack(o)
+		return nil, context.Cause(ctx)
+	}
+	if o.err != nil {
+		return nil, o.err
+	}
+	c.mu.Lock()
+	if c.ahead == nil && more {
+		c.ahead = c.open()
+	}
+	c.mu.Unlock()
+	return o.s, nil
+}
+
+// giveBack keeps an opening that nobody waits for any more.
+func (c *conn) giveBack(o *opening) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ahead == nil {
+		c.ahead = o
+		return
+	}
+	go func() { // ends with the connection at the latest
+		<-o.done
+		if o.s != nil {
+			o.s.close()
+		}
+	}()
+}
