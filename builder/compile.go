@@ -72,7 +72,7 @@ func (c *compiler) build(b templates.Build) []Build {
 	steps, tests := c.provisioners(b, "steps", b.Steps), c.provisioners(b, "tests", b.Tests)
 	outputs := c.outputs(b)
 	if !b.Config.IsZero() && c.kinds[b.Name] != ImageArtifact {
-		c.report(b.Config.Errorf("config does not apply to an AMI"), "it sets the entrypoint, ports and labels of container images")
+		c.report(b.Config.Errorf("config does not apply to %s", c.kinds[b.Name].words()), "it sets the entrypoint, ports and labels of container images")
 	}
 	if len(platforms) == 1 {
 		one := c.making(b, b.Name, base, platforms[0], open, steps, tests)
@@ -127,8 +127,11 @@ func (c *compiler) making(b templates.Build, name, base string, p Platform, open
 }
 
 func (c *compiler) artifactWord(build string) string {
-	if c.kinds[build] == AMIArtifact {
+	switch c.kinds[build] {
+	case AMIArtifact:
 		return "AMI"
+	case HostArtifact:
+		return "host"
 	}
 	return "image"
 }
@@ -239,8 +242,11 @@ func (c *compiler) outputs(b templates.Build) []Step {
 }
 
 func (k ArtifactKind) words() string {
-	if k == AMIArtifact {
+	switch k {
+	case AMIArtifact:
 		return "an AMI"
+	case HostArtifact:
+		return "a machine as the steps left it"
 	}
 	return "a container image"
 }

@@ -195,6 +195,14 @@ type Chrooter interface {
 	Connection() (plugin, host string, vars map[string]string)
 }
 
+// A Rebooter is a Communicator whose machine can be restarted.
+type Rebooter interface {
+	// Reboot runs command, which restarts the machine (empty: the machine's
+	// own way), waits until it is gone and until it is back, up to wait, and
+	// returns an error unless it is proved that it started anew.
+	Reboot(ctx context.Context, sc *Scope, command string, wait time.Duration) error
+}
+
 // A Command is a script or a program with arguments. Neither the script nor
 // the environment ever stands in a process's arguments.
 type Command struct {
@@ -272,18 +280,23 @@ type ArtifactKind string
 const (
 	ImageArtifact ArtifactKind = "image"
 	AMIArtifact   ArtifactKind = "ami"
+	HostArtifact  ArtifactKind = "host"
 )
 
 // Artifact is what a build makes: a closed union, exactly one field is set.
 type Artifact struct {
 	Image *Image `json:"image,omitempty"`
 	AMI   *AMI   `json:"ami,omitempty"`
+	Host  *Host  `json:"host,omitempty"`
 }
 
 // Kind returns which field is set.
 func (a Artifact) Kind() ArtifactKind {
-	if a.AMI != nil {
+	switch {
+	case a.AMI != nil:
 		return AMIArtifact
+	case a.Host != nil:
+		return HostArtifact
 	}
 	return ImageArtifact
 }
@@ -314,6 +327,14 @@ type AMI struct {
 	Region string `json:"region"`
 	ID     string `json:"id"`
 	Name   string `json:"name"`
+}
+
+// Host is a machine that existed before the build and is left as the steps
+// made it.
+type Host struct {
+	Address string `json:"address"` // HOST:PORT
+	User    string `json:"user"`
+	ID      string `json:"id,omitempty"` // of /etc/machine-id, if it has one
 }
 
 // An ImageOpener reads the images that one engine holds.

@@ -206,6 +206,9 @@ func doneFacts(b *Build) string {
 	if b.Artifact != nil && b.Artifact.AMI != nil {
 		facts = append(facts, b.Artifact.AMI.ID)
 	}
+	if b.Artifact != nil && b.Artifact.Host != nil {
+		facts = append(facts, b.Artifact.Host.Address)
+	}
 	return join(append(facts, cachedOf(b)), "  ")
 }
 

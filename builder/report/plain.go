@@ -81,6 +81,9 @@ func (h *plainLines) buildDone(b *Build) {
 	if b.Artifact != nil && b.Artifact.AMI != nil {
 		facts = append(facts, b.Artifact.AMI.ID)
 	}
+	if b.Artifact != nil && b.Artifact.Host != nil {
+		facts = append(facts, b.Artifact.Host.Address)
+	}
 	h.say(b.Name, "done: "+join(facts, ", "))
 }
 

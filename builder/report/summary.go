@@ -29,6 +29,8 @@ func refOf(res builder.Result) (ref, digest string) {
 		switch {
 		case a.AMI != nil:
 			ref = a.AMI.ID
+		case a.Host != nil:
+			ref = a.Host.Address
 		case a.Image != nil:
 			ref, digest = res.Build, a.Image.ID
 		}
@@ -102,6 +104,9 @@ func made(r *Run, b *Build, st style) []string {
 	}
 	if b.Artifact != nil && b.Artifact.AMI != nil {
 		facts = append(facts, b.Artifact.AMI.ID+" in "+b.Artifact.AMI.Region)
+	}
+	if b.Artifact != nil && b.Artifact.Host != nil {
+		facts = append(facts, b.Artifact.Host.User+" at "+b.Artifact.Host.Address)
 	}
 	facts = append(facts, buildTime(b), cachedOf(b))
 	out := []string{st.mark(Done) + " " + st.bold(clean(b.Name)) + "  " + st.dim(join(facts, " · "))}
