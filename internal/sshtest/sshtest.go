@@ -41,6 +41,7 @@ type Options struct {
 	HostKey  string        // "ed25519" (default), "ecdsa", "rsa"
 	Keys     string        // lines for authorized_keys, besides that of KeyFile
 	NoKey    bool          // KeyFile is not let in
+	Private  bool          // what its commands change is not this machine's: all of it is thrown away
 }
 
 // An Account is a user of the server.
@@ -143,18 +144,32 @@ func (s *Server) Up() {
 const setup = `set -e
 cd "$1"
 mount --make-rprivate /
-mount -t proc proc /proc
-mount -t tmpfs tmpfs /run
-mkdir -m 755 /run/sshd
+root=
+if [ "$3" ]; then
+mkdir -p top
+mount -t tmpfs tmpfs top
+root=$1/top/root
+mkdir top/up top/work "$root"
+mount -t overlay -o "lowerdir=/,upperdir=top/up,workdir=top/work" overlay "$root"
+mount --rbind /dev "$root/dev"
+mount --rbind /sys "$root/sys"
+mkdir -p "$root$1"
+mount --bind "$1" "$root$1"
+for f in passwd shadow group sudoers; do rm -f "$root/etc/$f"; cp -p "$f" "$root/etc/$f"; done
+else
 for f in passwd shadow group sudoers; do mount --bind "$f" /etc/$f; done
-mount --bind boot_id /proc/sys/kernel/random/boot_id
+fi
+mount -t proc proc "$root/proc"
+mount -t tmpfs tmpfs "$root/run"
+mkdir -m 755 "$root/run/sshd"
+mount --bind boot_id "$root/proc/sys/kernel/random/boot_id"
 if [ "$2" ]; then
 read go
 ip link set lo up
 ip addr add "$2" dev tun0
 ip link set tun0 up
 fi
-/usr/sbin/sshd -D -e -f sshd_config &
+chroot "$root/" /usr/sbin/sshd -D -e -f "$1/sshd_config" &
 read end || :
 `
 
@@ -169,7 +184,11 @@ func (s *Server) up() error {
 	if s.Link != nil {
 		flags, far = flags|syscall.CLONE_NEWNET, s.Link.Far+"/30"
 	}
-	cmd := exec.Command("/bin/sh", "-c", setup, "sshd", s.Dir, far)
+	private := ""
+	if s.options.Private {
+		private = "yes"
+	}
+	cmd := exec.Command("/bin/sh", "-c", setup, "sshd", s.Dir, far, private)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Setpgid: true}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

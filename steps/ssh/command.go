@@ -16,8 +16,8 @@ import (
 	"bake/internal/shell"
 )
 
-// A command is one exchange with the machine.
-type command struct {
+// A job is one exchange with the machine.
+type job struct {
 	call           shell.Call
 	as             identity
 	stdin          io.Reader // what follows the call's own stream; may be nil
@@ -31,7 +31,7 @@ const linger = 2 * time.Second
 
 // do runs a command on a session of its own and returns *builder.ExitError if
 // it failed, *LostError if nobody knows.
-func (m *Communicator) do(ctx context.Context, cmd command) error {
+func (m *Communicator) do(ctx context.Context, cmd job) error {
 	if cmd.spread == (spread{}) {
 		cmd.spread = forCommands()
 	}
@@ -48,7 +48,7 @@ func (m *Communicator) do(ctx context.Context, cmd command) error {
 type exchange struct {
 	m      *Communicator
 	s      *session
-	cmd    command
+	cmd    job
 	out    *marked
 	errs   *marked
 	failed chan error // what ends the command early: its writers, its reader, a refusal
@@ -185,7 +185,7 @@ func (m *Communicator) kill(ctx context.Context, c *conn, as identity, pid int) 
 	argv := shell.Kill(pid)
 	script := fmt.Sprintf("{ IFS= read -r l </proc/%d/stat; } 2>/dev/null || exit 0\nset -- ${l##*) }\nexec %s \"$4\"\n",
 		pid, shell.Join(argv[:len(argv)-1]...))
-	cmd := command{call: shell.Call{Script: script, Shell: []string{"/bin/sh"}}, as: as}
+	cmd := job{call: shell.Call{Script: script, Shell: []string{"/bin/sh"}}, as: as}
 	s, err := c.session(ctx, false) // the same connection: its last place is kept for this
 	if err != nil {
 		if c.dead() {

@@ -65,7 +65,7 @@ func (m *Communicator) Run(ctx context.Context, cmd builder.Command) error {
 	as := m.identity(cmd.User)
 	call := shell.Call{Script: cmd.Script, Shell: cmd.Shell, Argv: cmd.Argv, Env: cmd.Env, Dir: cmd.Dir,
 		Home: as.user != "", TTY: cmd.TTY || m.config.TTY && cmd.Argv == nil}
-	c := command{call: call, as: as, stdout: cmd.Stdout, stderr: cmd.Stderr}
+	c := job{call: call, as: as, stdout: cmd.Stdout, stderr: cmd.Stderr}
 	if cmd.Argv != nil && cmd.Stdin != nil {
 		c.call.Stdin, c.stdin = true, cmd.Stdin
 	}

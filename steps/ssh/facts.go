@@ -83,7 +83,7 @@ func (m *Communicator) Facts(ctx context.Context) (Facts, error) {
 func (m *Communicator) ask(ctx context.Context) (Facts, error) {
 	var out, errs bytes.Buffer
 	call := shell.Call{Script: factsScript, Shell: []string{"/bin/sh"}, Env: map[string]string{"LC_ALL": "C"}}
-	if err := m.do(ctx, command{call: call, as: m.identity(""), stdout: &out, stderr: &errs}); err != nil {
+	if err := m.do(ctx, job{call: call, as: m.identity(""), stdout: &out, stderr: &errs}); err != nil {
 		if _, failed := err.(*builder.ExitError); failed {
 			err = fmt.Errorf("%w: %s", err, strings.TrimSpace(errs.String()))
 		}

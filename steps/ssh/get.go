@@ -144,7 +144,7 @@ func (g *download) begin(ctx context.Context, offset int64) error {
 	done := g.done
 	var errs tailBuffer
 	call := shell.Call{Argv: []string{"/bin/sh", "-c", g.script(offset)}, Env: map[string]string{"LC_ALL": "C"}, Home: true}
-	cmd := command{call: call, as: g.m.identity(""), stdout: pw, stderr: &errs}
+	cmd := job{call: call, as: g.m.identity(""), stdout: pw, stderr: &errs}
 	go func() {
 		err := g.m.do(ctx, cmd)
 		if exit, failed := errors.AsType[*builder.ExitError](err); failed {
@@ -281,7 +281,7 @@ func (g *download) verify(ctx context.Context) error {
 	var out strings.Builder
 	dir, name := path.Dir(g.src), "./"+path.Base(g.src)
 	script := "cd -- " + shell.Quote(dir) + " && " + g.pack(name, "") + " | cksum"
-	err := g.m.do(ctx, command{call: shell.Call{Script: script, Env: map[string]string{"LC_ALL": "C"}, Home: true}, as: g.m.identity(""), stdout: &out})
+	err := g.m.do(ctx, job{call: shell.Call{Script: script, Env: map[string]string{"LC_ALL": "C"}, Home: true}, as: g.m.identity(""), stdout: &out})
 	if err != nil {
 		return fmt.Errorf("checking %s: %w", g.src, err)
 	}

@@ -95,7 +95,7 @@ func (p *parts) checksum() {
 	}
 	for try := 1; ; try++ {
 		out.Reset()
-		err := p.g.m.do(p.ctx, command{call: shell.Call{Script: script, Home: true}, as: p.g.m.identity(""), stdout: &out, spread: p.spread})
+		err := p.g.m.do(p.ctx, job{call: shell.Call{Script: script, Home: true}, as: p.g.m.identity(""), stdout: &out, spread: p.spread})
 		if _, lost := errors.AsType[*LostError](err); lost && try < mostTries {
 			continue
 		}
@@ -125,7 +125,7 @@ func (p *parts) fetch(offset, n int64, b *bytes.Buffer) error {
 	for try := 1; ; try++ {
 		b.Reset()
 		b.Grow(int(p.length) + bytes.MinRead)
-		err := p.g.m.do(p.ctx, command{call: shell.Call{Script: script, Home: true}, as: p.g.m.identity(""), stdout: b, spread: p.spread})
+		err := p.g.m.do(p.ctx, job{call: shell.Call{Script: script, Home: true}, as: p.g.m.identity(""), stdout: b, spread: p.spread})
 		if _, lost := errors.AsType[*LostError](err); lost && try < mostTries && p.ctx.Err() == nil {
 			p.g.m.config.Log("reading %s: %v: trying again", p.g.src, err)
 			continue
