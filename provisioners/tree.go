@@ -139,7 +139,7 @@ func (t *tree) question() string {
 			list.WriteString(xargsQuote(at) + "\n")
 		default:
 			fmt.Fprintf(&s, "l %d %s\n", i, shell.Quote(at))
-			fmt.Fprintf(&links, "echo \"bake:link x$(readlink %s)\"\n", shell.Quote(at))
+			fmt.Fprintf(&links, "printf 'bake:link x%%s\\n' \"$(readlink %s)\"\n", shell.Quote(at))
 		}
 	}
 	if !plain {
@@ -149,7 +149,7 @@ func (t *tree) question() string {
 	s.WriteString(links.String())
 	if list.Len() > 0 {
 		fmt.Fprintf(&s, "xargs stat -c 'bake:file %%f %%u %%g %%s' <<'BAKE_LIST'\n%[1]sBAKE_LIST\n"+
-			"xargs sha256sum <<'BAKE_LIST' | while read -r sum rest; do echo \"bake:sum $sum\"; done\n%[1]sBAKE_LIST\n", list.String())
+			"xargs sha256sum <<'BAKE_LIST' | while read -r sum rest; do printf 'bake:sum %%s\\n' \"$sum\"; done\n%[1]sBAKE_LIST\n", list.String())
 	}
 	return s.String()
 }
