@@ -103,7 +103,7 @@ func Start(t testing.TB, o Options) *Server {
 // testing.T cannot be.
 func directory(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "bake-sshd-")
+	dir, err := os.MkdirTemp("", "sshtest-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +153,7 @@ mkdir top/up top/work "$root"
 mount -t overlay -o "lowerdir=/,upperdir=top/up,workdir=top/work" overlay "$root"
 mount --rbind /dev "$root/dev"
 mount --rbind /sys "$root/sys"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mkdir -p "$root$1"
 mount --bind "$1" "$root$1"
 for f in passwd shadow group sudoers; do rm -f "$root/etc/$f"; cp -p "$f" "$root/etc/$f"; done

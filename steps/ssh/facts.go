@@ -113,12 +113,18 @@ func (m *Communicator) ask(ctx context.Context) (Facts, error) {
 	return f, nil
 }
 
+// tarKind tells which options a tar knows. A GNU tar before 1.28 lacks some of
+// those that we use: it counts as a small one, of which only what all have is
+// asked.
 func tarKind(version string) string {
-	switch {
-	case strings.Contains(version, "GNU tar"):
-		return "gnu"
-	case strings.Contains(version, "bsdtar"):
+	if _, number, ok := strings.Cut(version, "(GNU tar) "); ok {
+		var major, minor int
+		if _, err := fmt.Sscanf(number, "%d.%d", &major, &minor); err == nil && (major > 1 || minor >= 28) {
+			return "gnu"
+		}
+	}
+	if strings.Contains(version, "bsdtar") {
 		return "bsd"
 	}
-	return "busybox" // or another small one: only what all have
+	return "busybox"
 }

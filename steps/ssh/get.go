@@ -224,7 +224,7 @@ func (g *download) script(offset int64) string {
 func (g *download) pack(name, squeeze string) string {
 	args := []string{"tar", "-c", "-f", "-"}
 	if g.facts.tar == "gnu" {
-		args = append(args, "-b", "128", "--numeric-owner", "--format=posix", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+		args = append(args, "-b", "128", "--numeric-owner", "--sort=name", "--format=posix", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
 			"--xattrs", "--xattrs-include=*", "--warning=no-file-ignored")
 	}
 	switch squeeze {
