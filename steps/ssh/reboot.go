@@ -110,17 +110,20 @@ func (m *Communicator) restart(ctx context.Context, command string) error {
 // awaitNewBoot asks for the boot id until it is another one. gone tells that
 // the machine was away meanwhile.
 func (m *Communicator) awaitNewBoot(ctx context.Context, before string) (gone bool, err error) {
+	answered := time.Now()
 	for {
 		now, err := m.bootAgain(ctx)
 		switch {
 		case err == nil && now != before:
 			return true, nil
-		case ctx.Err() != nil:
+		case err == nil:
+			answered = time.Now()
+		case m.finalFor(err):
+			return true, err
+		}
+		gone = gone || err != nil && time.Since(answered) > time.Second // a question cut short by ctx says nothing
+		if ctx.Err() != nil {
 			return gone, errors.Join(ctx.Err(), err)
-		case err != nil && m.finalFor(err):
-			return gone, err
-		case err != nil:
-			gone = true
 		}
 		timer := time.NewTimer(500 * time.Millisecond)
 		select {
