@@ -10,9 +10,11 @@ import (
 	"bake/templates"
 )
 
-// Compile makes a plan of a template that was parsed without diagnostics: kinds
-// known, input files there, needs in order, each output fit for what its build
-// makes. It works offline and needs no credentials. The plan is not pinned yet.
+// Compile makes a plan of a template: input files there, needs in order, each
+// output fit for what its build makes. It works offline and needs no
+// credentials. The plan is not pinned yet. A template that Parse has found
+// fault with may be compiled too, for what else is wrong with it; its plan
+// must not be run.
 func Compile(t *templates.Template, cat Catalog) (*Plan, templates.Diagnostics) {
 	c := &compiler{cat: cat, t: t, kinds: map[string]ArtifactKind{}, platforms: map[string][]Platform{}}
 	p := &Plan{Template: t.File, Dir: t.Dir, Name: t.Name}
@@ -228,7 +230,7 @@ func (c *compiler) outputs(b templates.Build) []Step {
 	var out []Step
 	for _, o := range b.Outputs {
 		v := check(c, c.cat.Outputs, o)
-		if v == nil {
+		if any(v) == nil {
 			continue
 		}
 		if kind := c.kinds[b.Name]; !v.Accepts(kind) {
@@ -252,8 +254,12 @@ func (k ArtifactKind) words() string {
 }
 
 // check decodes the block of a kind and asks it what it can tell offline. It
-// returns the zero value if the kind is unknown.
+// returns the zero value if the kind is unknown; Parse has told that.
 func check[T any](c *compiler, kinds map[string]func() T, k templates.Kind) T {
+	if _, ok := kinds[k.Kind]; !ok {
+		var none T
+		return none
+	}
 	v, diags := decode(kinds, k.Kind, k.Body)
 	if checker, ok := any(v).(Checker); ok && len(diags) == 0 {
 		diags = checker.Check(c.t.Dir, k.Body)

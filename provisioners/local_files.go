@@ -1,11 +1,14 @@
 package provisioners
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 
+	"bake/builder"
 	"bake/internal/filetree"
 	"bake/templates"
 )
@@ -83,4 +86,13 @@ func checkInputs(dir string, inputs []string, b templates.Block) (ds templates.D
 		ds = append(ds, checkFiles(dir, in, filetree.Options{}, b.At("inputs", fmt.Sprint(i)))...)
 	}
 	return ds
+}
+
+// digestText is a fingerprint of words.
+func digestText(words ...string) builder.Digest {
+	h := sha256.New()
+	for _, w := range words {
+		fmt.Fprintf(h, "%d:%s", len(w), w)
+	}
+	return builder.Digest("sha256:" + hex.EncodeToString(h.Sum(nil)))
 }

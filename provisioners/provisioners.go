@@ -1,4 +1,3 @@
-// Package provisioners holds everything that changes a running machine, one file per kind.
 package provisioners
 
 import "bake/builder"
@@ -7,10 +6,11 @@ import "bake/builder"
 func All() map[string]func() builder.Provisioner {
 	return map[string]func() builder.Provisioner{
 		// commands
-		"run":    func() builder.Provisioner { return new(Run) },
-		"script": func() builder.Provisioner { return new(Script) },
-		"local":  func() builder.Provisioner { return new(Local) },
-		"wait":   func() builder.Provisioner { return new(Wait) },
+		"run":     func() builder.Provisioner { return new(Run) },
+		"script":  func() builder.Provisioner { return new(Script) },
+		"local":   func() builder.Provisioner { return new(Local) },
+		"wait":    func() builder.Provisioner { return new(Wait) },
+		"ansible": func() builder.Provisioner { return new(Ansible) },
 
 		// files
 		"copy":      func() builder.Provisioner { return new(Copy) },
@@ -19,9 +19,13 @@ func All() map[string]func() builder.Provisioner {
 		"directory": func() builder.Provisioner { return new(Directory) },
 		"link":      func() builder.Provisioner { return new(Link) },
 		"line":      func() builder.Provisioner { return new(Line) },
+		"fetch":     func() builder.Provisioner { return new(Fetch) },
+		"checkout":  func() builder.Provisioner { return new(Checkout) },
 
 		// the system
-		"group": func() builder.Provisioner { return new(Group) },
-		"user":  func() builder.Provisioner { return new(User) },
+		"group":   func() builder.Provisioner { return new(Group) },
+		"user":    func() builder.Provisioner { return new(User) },
+		"package": func() builder.Provisioner { return new(Package) },
+		"service": func() builder.Provisioner { return new(Service) },
 	}
 }

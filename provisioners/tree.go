@@ -25,6 +25,8 @@ import (
 type tree struct {
 	dir     string // absolute
 	entries []builder.File
+	// sum returns the sha256 of an entry's content, in hex; nil: it is read.
+	sum func(i int) string
 }
 
 // at is where an entry is on the machine.
@@ -39,7 +41,7 @@ func (t *tree) ensure(ctx context.Context, sc *builder.Scope, comm builder.Commu
 		}
 		return t.put(ctx, sc, comm, t.entries)
 	}
-	missing, err := t.compare(ctx, comm)
+	missing, err := t.missing(ctx, comm)
 	if err != nil {
 		return builder.Outcome{}, err
 	}
@@ -70,10 +72,10 @@ func (t *tree) put(ctx context.Context, sc *builder.Scope, comm builder.Communic
 	return builder.Outcome{Note: fmt.Sprintf("%d %s, %s", count, noun, byteCount(size))}, nil
 }
 
-// compare returns the entries that are missing or different on the machine. It
+// missing returns the entries that are not on the machine as they are to be. It
 // takes one exchange where the machine has a shell; how far it can see is up
 // to the tools there: when in doubt an entry counts as different.
-func (t *tree) compare(ctx context.Context, comm builder.Communicator) ([]builder.File, error) {
+func (t *tree) missing(ctx context.Context, comm builder.Communicator) ([]builder.File, error) {
 	answers, err := ask(ctx, comm, t.question(), io.Discard)
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -92,7 +94,7 @@ func (t *tree) compare(ctx context.Context, comm builder.Communicator) ([]builde
 	}
 	regular, links := answers["file"], answers["link"]
 	sums := answers["sum"]
-	var missing []builder.File
+	var left []builder.File
 	nf, nl := 0, 0
 	for i, f := range t.entries {
 		same := false
@@ -101,9 +103,11 @@ func (t *tree) compare(ctx context.Context, comm builder.Communicator) ([]builde
 			same = isDir[strconv.Itoa(i)]
 		case f.Mode.IsRegular():
 			if nf < len(regular) && nf < len(sums) && regular[nf] == fileAnswer(f) {
-				if same, err = hasSum(f, sums[nf]); err != nil {
+				want, err := t.sumOf(i)
+				if err != nil {
 					return nil, err
 				}
+				same = want == strings.TrimPrefix(sums[nf], `\`) // sha256sum marks odd names so
 			}
 			nf++
 		default:
@@ -111,13 +115,13 @@ func (t *tree) compare(ctx context.Context, comm builder.Communicator) ([]builde
 			nl++
 		}
 		if !same {
-			missing = append(missing, f)
+			left = append(left, f)
 		}
 	}
-	return missing, nil
+	return left, nil
 }
 
-// question is the script that compare asks the machine. Existence is told by
+// question is the script that missing asks the machine. Existence is told by
 // the shell alone, so that a tree that is not there yet costs no process; only
 // when all is there do stat and sha256sum look at it.
 func (t *tree) question() string {
@@ -173,17 +177,25 @@ func unixMode(m fs.FileMode) uint32 {
 	return mode
 }
 
-func hasSum(f builder.File, sum string) (bool, error) {
+func (t *tree) sumOf(i int) (string, error) {
+	if t.sum != nil {
+		return t.sum(i), nil
+	}
+	return sumOf(t.entries[i])
+}
+
+// sumOf reads a file and returns its sha256 in hex.
+func sumOf(f builder.File) (string, error) {
 	r, err := f.Open()
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	defer r.Close()
 	h := sha256.New()
 	if _, err := io.Copy(h, r); err != nil {
-		return false, err
+		return "", err
 	}
-	return hex.EncodeToString(h.Sum(nil)) == strings.TrimPrefix(sum, `\`), nil
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // xargsQuote writes a name as xargs reads it, which is not as the shell does.

@@ -148,6 +148,9 @@ func (s commSuite) userAndDir(t *testing.T) {
 	if err != nil || out.String() != "65534\n/tmp\n" {
 		t.Errorf("error %v, output %q", err, out.String())
 	}
+	if err := s.comm.Run(t.Context(), builder.Command{Script: "echo x >/dev/null", User: "65534"}); err != nil {
+		t.Errorf("a user cannot write to /dev/null: %v", err)
+	}
 	if err := s.comm.Run(t.Context(), builder.Command{Script: "true", User: "no-such-user"}); err == nil {
 		t.Error("a user that does not exist was accepted")
 	}

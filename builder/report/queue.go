@@ -26,9 +26,9 @@ const (
 )
 
 const (
-	queueLimit = 2048            // events
-	queueBytes = 4 << 20         // of text
-	queueGrace = 2 * time.Second // how long a build waits for a reader that does not read
+	queueLimit = 2048        // events
+	queueBytes = 4 << 20     // of text
+	queueGrace = time.Second // how long a build waits for a reader that does not read
 )
 
 // A queue hands events to a handler in its own goroutine, so that a slow

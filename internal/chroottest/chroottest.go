@@ -39,38 +39,60 @@ func Busybox(t testing.TB) *Machine {
 	t.Helper()
 	need.Root(t)
 	need.Tool(t, "unshare")
-	need.Tool(t, "busybox")
 	m := &Machine{Root: t.TempDir()}
-	script := `set -e
+	busybox := need.Tool(t, "busybox")
+	run(t, "sh", "-c", `set -e
 cd "$1"
 mkdir -p bin sbin dev etc proc root tmp usr/bin usr/sbin var
 chmod 1777 tmp
-busybox=$(command -v busybox)
-cp "$busybox" bin/busybox
-for name in $("$busybox" --list); do [ -e "bin/$name" ] || ln -s busybox "bin/$name"; done
+cp "$2" bin/busybox
 ln -s /bin/env usr/bin/env
 echo 'root:x:0:0:root:/root:/bin/sh' >etc/passwd
 echo 'root:x:0:' >etc/group
-`
-	run(t, "sh", "-c", script, "sh", m.Root)
+`, "sh", m.Root, busybox)
+	list, err := exec.Command(busybox, "--list").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range strings.Fields(string(list)) {
+		if err := os.Symlink("busybox", filepath.Join(m.Root, "bin", name)); err != nil && !errors.Is(err, fs.ErrExist) {
+			t.Fatal(err)
+		}
+	}
 	m.devices(t)
 	return m
 }
 
-// Debian returns a machine with a minimal Debian that has apt. It is made once
-// for a test binary, in dir, and copied for each test.
-func Debian(t testing.TB, dir string) *Machine {
+// Shell makes a shell of this machine, with the libraries it needs, the /bin/sh
+// of the other one. Busybox's own prefers its built-in tools to programs.
+func (m *Machine) Shell(t testing.TB, name string) *Machine {
+	t.Helper()
+	script := `set -e
+program=$(command -v "$2")
+for f in "$program" $(ldd "$program" | grep -o '/[^ ]*'); do mkdir -p "$1$(dirname "$f")"; cp -L "$f" "$1$f"; done
+rm -f "$1/bin/$2" "$1/bin/sh"
+cp -L "$program" "$1/bin/$2"
+ln -s "$2" "$1/bin/sh"
+`
+	run(t, "sh", "-c", script, "sh", m.Root, filepath.Base(need.Tool(t, name)))
+	return m
+}
+
+// Debian bootstraps a machine with a minimal Debian that has apt.
+func Debian(t testing.TB) *Machine {
 	t.Helper()
 	need.Root(t)
 	for _, tool := range []string{"unshare", "mmdebstrap"} {
 		need.Tool(t, tool)
 	}
-	base := filepath.Join(dir, "debian.tar")
-	if _, err := os.Stat(base); err != nil {
-		run(t, "mmdebstrap", "--quiet", "--variant=apt", "--mode=root", "bookworm", base)
+	m := &Machine{Root: filepath.Join(t.TempDir(), "root")}
+	out, err := exec.Command("mmdebstrap", "--quiet", "--variant=apt", "--mode=root", "--format=directory", "bookworm", m.Root).CombinedOutput()
+	if err != nil {
+		need.Missing(t, "no Debian to be had: %v\n%s", err, out)
 	}
-	m := &Machine{Root: t.TempDir()}
-	run(t, "tar", "-C", m.Root, "-xf", base, "--exclude=./dev/*")
+	run(t, "sh", "-c", `rm -rf "$1"/dev/*`, "sh", m.Root)
+	// apt of mmdebstrap leaves lists, images have none.
+	run(t, "sh", "-c", `rm -rf "$1"/var/lib/apt/lists/* "$1"/var/log/dpkg.log "$1"/var/log/apt/* "$1"/var/log/alternatives.log`, "sh", m.Root)
 	// The container's own resolver settings are the caller's.
 	for _, name := range []string{"/etc/resolv.conf", "/etc/hosts"} {
 		content, err := os.ReadFile(name)
@@ -257,7 +279,12 @@ func (m *Machine) Put(ctx context.Context, dst string, files iter.Seq2[builder.F
 			return err
 		}
 		at := filepath.Join(dir, path.Base(f.Path))
-		if err := put(at, f); err != nil {
+		if f.Hard {
+			err = m.hardLink(path.Join(dst, f.Link), at)
+		} else {
+			err = put(at, f)
+		}
+		if err != nil {
 			return err
 		}
 		if f.Mode.IsDir() {
@@ -270,6 +297,17 @@ func (m *Machine) Put(ctx context.Context, dst string, files iter.Seq2[builder.F
 		}
 	}
 	return nil
+}
+
+func (m *Machine) hardLink(target, at string) error {
+	from, err := m.place(target)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(at); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Link(from, at)
 }
 
 func put(at string, f builder.File) error {

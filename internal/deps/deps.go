@@ -5,7 +5,6 @@ package deps
 
 import (
 	_ "github.com/bmatcuk/doublestar/v4"
-	_ "github.com/charmbracelet/x/ansi"
 	_ "github.com/cyphar/filepath-securejoin"
 	_ "github.com/distribution/reference"
 	_ "github.com/docker/cli/cli/config"

@@ -26,6 +26,8 @@ type Options struct {
 	// they are 0755 for directories and for files their owner may execute and
 	// 0644 for the rest, so that two checkouts under different umasks are alike.
 	KeepModes bool
+	// AllFiles passes over .bakeignore and .dockerignore.
+	AllFiles bool
 }
 
 // A Selection is the files that one path or pattern names. Close it.
@@ -131,11 +133,13 @@ func locate(dir, from string) (root, name string, err error) {
 
 // pick fills Sources with what name matches below the root.
 func (s *Selection) pick(from, name string) error {
-	ignore, err := readIgnore(s.root)
-	if err != nil {
-		return err
+	if !s.opts.AllFiles {
+		ignore, err := readIgnore(s.root)
+		if err != nil {
+			return err
+		}
+		s.ignore = ignore
 	}
-	s.ignore = ignore
 	contents := name == "." || strings.HasSuffix(filepath.ToSlash(from), "/") || strings.HasSuffix(filepath.ToSlash(from), "/.")
 	if base, ok := strings.CutSuffix(name, "/**"); ok && !hasMeta(base) {
 		name, contents = base, true

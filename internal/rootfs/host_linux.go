@@ -137,7 +137,8 @@ func (h *Host) Remove(ctx context.Context, path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	return h.ask(ctx, wire.Request{Op: wire.OpRemove, Path: path})
+	_, err := h.ask(ctx, wire.Request{Op: wire.OpRemove, Path: path})
+	return err
 }
 
 // Rename renames a directory whose owner may be one of a container's users.
@@ -146,13 +147,23 @@ func (h *Host) Rename(ctx context.Context, from, to string) error {
 	if !h.id.Rootless || !errors.Is(err, os.ErrPermission) {
 		return err
 	}
-	return h.ask(ctx, wire.Request{Op: wire.OpRename, Dirs: []string{from, to}})
+	_, err = h.ask(ctx, wire.Request{Op: wire.OpRename, Dirs: []string{from, to}})
+	return err
 }
 
-func (h *Host) ask(ctx context.Context, req wire.Request) error {
+// Size adds up the disk space, in bytes, of all files below dir.
+func (h *Host) Size(ctx context.Context, dir string) (int64, error) {
+	if !h.id.Rootless {
+		return tree.Size(dir)
+	}
+	r, err := h.ask(ctx, wire.Request{Op: wire.OpSize, Path: dir})
+	return r.Size, err
+}
+
+func (h *Host) ask(ctx context.Context, req wire.Request) (wire.Reply, error) {
 	p, err := h.userns()
 	if err != nil {
-		return err
+		return wire.Reply{}, err
 	}
 	return p.ask(ctx, req)
 }

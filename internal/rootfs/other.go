@@ -4,6 +4,7 @@ package rootfs
 
 import (
 	"context"
+	"strconv"
 
 	"bake/internal/rootfs/tree"
 )
@@ -39,6 +40,9 @@ func (h *Host) Remove(ctx context.Context, path string) error { return ErrUnsupp
 // Rename returns ErrUnsupported.
 func (h *Host) Rename(ctx context.Context, from, to string) error { return ErrUnsupported }
 
+// Size returns ErrUnsupported.
+func (h *Host) Size(ctx context.Context, dir string) (int64, error) { return 0, ErrUnsupported }
+
 // Skeleton returns ErrUnsupported.
 func Skeleton(dir string) error { return ErrUnsupported }
 
@@ -67,3 +71,6 @@ func (c *Container) Get(ctx context.Context, src string, fn tree.Func) error { r
 
 // Close does nothing.
 func (c *Container) Close() error { return nil }
+
+// SignalName returns the number.
+func SignalName(n int) string { return strconv.Itoa(n) }

@@ -63,16 +63,16 @@ func (e *remoteError) Error() string { return e.text }
 func (e *remoteError) Is(target error) bool { return e.notFound && target == fs.ErrNotExist }
 
 // ask does an operation that needs nothing but a reply.
-func (p *peer) ask(ctx context.Context, req wire.Request) error {
+func (p *peer) ask(ctx context.Context, req wire.Request) (wire.Reply, error) {
 	conn, err := p.session(req)
 	if err != nil {
-		return err
+		return wire.Reply{}, err
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	_, _, err = recv(conn)
-	return orCause(ctx, err)
+	r, _, err := recv(conn)
+	return r, orCause(ctx, err)
 }
 
 // send streams what feed brings and waits until it is all there.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -224,4 +226,12 @@ func (s *streams) close() {
 		f.Close()
 	}
 	s.copies.Wait()
+}
+
+// SignalName returns the name of a signal without its "SIG".
+func SignalName(n int) string {
+	if name := unix.SignalName(syscall.Signal(n)); name != "" {
+		return strings.TrimPrefix(name, "SIG")
+	}
+	return strconv.Itoa(n)
 }

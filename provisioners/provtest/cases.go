@@ -35,6 +35,11 @@ func Suite(t *testing.T, comm func(t *testing.T) builder.Communicator) {
 		{"line", line},
 		{"user and group", users},
 		{"wait", wait},
+		{"fetch", fetch},
+		{"fetch: archives", fetchArchives},
+		{"checkout", checkout},
+		{"local", local},
+		{"ansible", ansible},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, New(t, comm(t))) })
 	}

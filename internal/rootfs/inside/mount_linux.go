@@ -239,7 +239,10 @@ func makeDevice(s *wire.Setup, old int, d device) error {
 	path := "/dev/" + d.name
 	if !s.Userns {
 		err := syscall.Mknod(path, syscall.S_IFCHR|0o666, sys.Mkdev(d.major, d.minor))
-		if err == nil || err != syscall.EPERM {
+		if err == nil {
+			return os.Chmod(path, 0o666) // whatever umask bake was started with
+		}
+		if err != syscall.EPERM {
 			return err
 		}
 	}

@@ -109,6 +109,11 @@ func (s *server) session(conn *wire.Conn) {
 		conn.Send(reply(os.RemoveAll(req.Path)))
 	case wire.OpRename:
 		conn.Send(reply(os.Rename(req.Dirs[0], req.Dirs[1])))
+	case wire.OpSize:
+		size, err := tree.Size(req.Path)
+		r := reply(err)
+		r.Size = size
+		conn.Send(r)
 	case wire.OpSpawn:
 		s.spawn(conn, files)
 	default:

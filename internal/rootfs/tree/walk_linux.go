@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -42,6 +43,30 @@ func WalkPath(path string, o Options, fn Func) error {
 		return err
 	}
 	return w.dir([]string{path}, name)
+}
+
+// Size adds up the disk space of all files below dir, in bytes.
+func Size(dir string) (int64, error) {
+	var size int64
+	links := map[inode]bool{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		var st syscall.Stat_t
+		if err == nil {
+			err = syscall.Lstat(path, &st)
+		}
+		if err != nil {
+			return err
+		}
+		if id := (inode{uint64(st.Dev), st.Ino}); st.Nlink > 1 && !d.IsDir() {
+			if links[id] {
+				return nil
+			}
+			links[id] = true
+		}
+		size += st.Blocks * 512
+		return nil
+	})
+	return size, err
 }
 
 type inode struct {

@@ -51,6 +51,7 @@ const (
 	OpWalk   Op = "walk"   // Dirs, Tree -> Reply, a stream follows
 	OpRemove Op = "remove" // Path -> Reply
 	OpRename Op = "rename" // Dirs: from, to -> Reply
+	OpSize   Op = "size"   // Path -> Reply
 	OpSpawn  Op = "spawn"  // file: control connection -> Reply (started), Reply (ended)
 )
 
@@ -80,6 +81,7 @@ type Reply struct {
 	Pid      int    `json:",omitempty"`
 	Code     int    `json:",omitempty"`
 	Signal   int    `json:",omitempty"`
+	Size     int64  `json:",omitempty"`
 }
 
 // Kill is sent while a command runs: all its processes end.

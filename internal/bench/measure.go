@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A sample is one tool's result in one case.
+type sample struct {
+	Section string    `json:"section"`
+	Case    string    `json:"case"`
+	Tool    string    `json:"tool"`
+	Command string    `json:"command,omitempty"`
+	Seconds []float64 `json:"seconds,omitempty"` // wall clock of the whole process, each run
+	Median  float64   `json:"median,omitempty"`
+	// Peak is the largest sum of memory (proportional set size: what processes
+	// share counts once) of the process and all its descendants, looked at
+	// every five milliseconds in a run of its own. Memory of a daemon it talks
+	// to is not in it.
+	Peak    int64   `json:"peak_bytes,omitempty"`
+	Ratio   float64 `json:"ratio,omitempty"` // to bake's first entry of this case
+	Skipped string  `json:"skipped,omitempty"`
+	Failed  string  `json:"failed,omitempty"`
+	Note    string  `json:"note,omitempty"`
+}
+
+// measure runs all contestants of a case and prints a line for each.
+func (l *lab) measure(ctx context.Context, b benchmark, r *report) error {
+	reference := 0.0
+	for _, c := range b.contestants {
+		if !l.only.MatchString(b.section + "/" + b.name + "/" + c.tool) {
+			continue
+		}
+		s := sample{Section: b.section, Case: b.name, Tool: c.tool, Note: c.note}
+		if c.needs != "" && l.tools[c.needs] == "" {
+			s.Skipped = c.needs + " is not installed"
+		} else if err := l.sample(ctx, c, &s); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			s.Failed = err.Error()
+		}
+		if s.Failed == "" && s.Skipped == "" {
+			if reference == 0 && strings.HasPrefix(c.tool, "bake") {
+				reference = s.Median
+			}
+			if reference > 0 {
+				s.Ratio = s.Median / reference
+			}
+		}
+		r.add(os.Stdout, s)
+	}
+	return nil
+}
+
+func (l *lab) sample(ctx context.Context, c contestant, s *sample) error {
+	if c.setup != nil {
+		if err := c.setup(ctx); err != nil {
+			return fmt.Errorf("setting up: %w", err)
+		}
+	}
+	if err := l.homes(); err != nil {
+		return err
+	}
+	for i := range l.runs + 1 {
+		if c.before != nil {
+			if err := c.before(ctx); err != nil {
+				return fmt.Errorf("preparing a run: %w", err)
+			}
+		}
+		cmd := c.command()
+		s.Command = strings.Join(cmd.Args, " ")
+		// The last run is for memory alone: looking costs time.
+		if i == l.runs {
+			peak, err := peakMemory(ctx, cmd)
+			s.Peak = peak
+			return err
+		}
+		took, err := timed(ctx, cmd)
+		if err != nil {
+			return err
+		}
+		s.Seconds = append(s.Seconds, took.Seconds())
+		s.Median = median(s.Seconds)
+	}
+	return nil
+}
+
+// timed runs a command and returns the time from its start to its end.
+func timed(ctx context.Context, cmd *exec.Cmd) (time.Duration, error) {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	// A group of its own, so that a cancelled run leaves nothing behind.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	start := time.Now()
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	stop := context.AfterFunc(ctx, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) })
+	defer stop()
+	err := cmd.Wait()
+	took := time.Since(start)
+	if err != nil {
+		return took, fmt.Errorf("%w: %s", err, lastLine(out.Bytes()))
+	}
+	return took, nil
+}
+
+// peakMemory runs a command and watches it and its descendants.
+func peakMemory(ctx context.Context, cmd *exec.Cmd) (int64, error) {
+	done := make(chan error, 1)
+	started := make(chan int, 1)
+	go func() {
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			close(started)
+			done <- err
+			return
+		}
+		started <- cmd.Process.Pid
+		err := cmd.Wait()
+		if err != nil {
+			err = fmt.Errorf("%w: %s", err, lastLine(out.Bytes()))
+		}
+		done <- err
+	}()
+	pid, ok := <-started
+	if !ok {
+		return 0, <-done
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	family := map[int]bool{pid: true}
+	var peak int64
+	for {
+		select {
+		case err := <-done:
+			// What a short process used between two looks: the kernel's own figure.
+			if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok && err == nil {
+				peak = max(peak, usage.Maxrss<<10)
+			}
+			return peak, err
+		case <-ctx.Done():
+			syscall.Kill(-pid, syscall.SIGTERM)
+			return 0, <-done
+		case <-tick.C:
+			peak = max(peak, memory(family))
+		}
+	}
+}
+
+// memory adds up the proportional set sizes of a family of processes, which it
+// extends by the children it finds.
+func memory(family map[int]bool) int64 {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	var sum int64
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			continue
+		}
+		data, err := os.ReadFile(dir + "/stat")
+		if err != nil {
+			continue // it has ended
+		}
+		// Behind the name in parentheses: state, parent.
+		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+		if len(fields) < 2 {
+			continue
+		}
+		if parent, _ := strconv.Atoi(fields[1]); !family[pid] && !family[parent] {
+			continue
+		}
+		family[pid] = true
+		kib, _ := strconv.ParseInt(strings.TrimSuffix(field(dir+"/smaps_rollup", "Pss", ":"), " kB"), 10, 64)
+		sum += kib << 10
+	}
+	return sum
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	if n == 0 {
+		return 0
+	}
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}

@@ -1,0 +1,178 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+
+	"bake/builder"
+)
+
+// Freeze packs the layers that are not packed yet, all at once, and makes the
+// image's config and manifest. The image is on the disk when it returns.
+func (e *Engine) Freeze(ctx context.Context, sc *builder.Scope, m builder.Machine, f builder.Freezing) (builder.Artifact, error) {
+	s, err := e.store(ctx)
+	if err != nil {
+		return builder.Artifact{}, err
+	}
+	if m, err = e.saveRest(ctx, s, sc, m, f); err != nil {
+		return builder.Artifact{}, err
+	}
+	base, err := s.useImage(m.Detail[detailBase])
+	if err != nil {
+		return builder.Artifact{}, fmt.Errorf("the base image %s: %w", m.Detail[detailBase], err)
+	}
+	packings, err := e.packings(ctx, s, sc, m, f)
+	if err != nil {
+		return builder.Artifact{}, err
+	}
+	made, err := e.packAll(ctx, s, sc, packings, f)
+	if err != nil {
+		return builder.Artifact{}, err
+	}
+	rec := imageRecord{Layers: slices.Concat(base.Layers, made)}
+	if rec.Config, err = finalConfig(base.Config, rec.Layers, packings, f); err != nil {
+		return builder.Artifact{}, err
+	}
+	if rec.Manifest, err = manifest(rec.Config, rec.Layers, f.Annotations); err != nil {
+		return builder.Artifact{}, err
+	}
+	id := "sha256:" + sha(rec.Config)
+	if err := s.keepImage(id, rec); err != nil {
+		return builder.Artifact{}, fmt.Errorf("storing the image: %w", err)
+	}
+	return builder.Artifact{Image: describe(id, m, rec, packings, f)}, nil
+}
+
+// saveRest makes a layer of what has changed since the last snapshot, if anything has.
+func (e *Engine) saveRest(ctx context.Context, s *store, sc *builder.Scope, m builder.Machine, f builder.Freezing) (builder.Machine, error) {
+	w, err := s.ensureWorkspace(ctx, sc, m)
+	if err != nil {
+		return m, err
+	}
+	if w.Snapshot != m.Snapshot {
+		return m, nil // what is there belongs to another point
+	}
+	changed, err := os.ReadDir(s.workspace(m.ID, "upper"))
+	if err != nil || len(changed) == 0 {
+		return m, nil
+	}
+	return e.Snapshot(ctx, sc, m, builder.SnapshotKey{Key: f.Key, Step: f.Build, Never: true})
+}
+
+// packings are the layers above the base's, lowest first.
+func (e *Engine) packings(ctx context.Context, s *store, sc *builder.Scope, m builder.Machine, f builder.Freezing) ([]packing, error) {
+	chain, err := s.chain(m)
+	if err != nil {
+		return nil, err
+	}
+	var all []packing
+	for _, rec := range chain {
+		dir, err := e.snapshotDir(ctx, s, sc, rec)
+		if err != nil {
+			return nil, fmt.Errorf("saved step %s: %w", rec.Step, err)
+		}
+		all = append(all, packing{[]string{dir}, rec.Step})
+	}
+	if !f.Squash || len(all) == 0 {
+		return all, nil
+	}
+	one := packing{step: f.Build}
+	for _, p := range slices.Backward(all) {
+		one.dirs = append(one.dirs, p.dirs...)
+	}
+	return []packing{one}, nil
+}
+
+func (e *Engine) packAll(ctx context.Context, s *store, sc *builder.Scope, packings []packing, f builder.Freezing) ([]layerRecord, error) {
+	made := make([]layerRecord, len(packings))
+	// As many compress at once as there are processors; more wait for the disk.
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for i, p := range packings {
+		g.Go(func() error {
+			var err error
+			made[i], err = s.pack(gctx, sc, p, f.Created, e.opts.Exact, slots)
+			return err
+		})
+	}
+	return made, g.Wait()
+}
+
+// keepImage records an image for good: blobs are on the disk already, their
+// names and the record follow.
+func (s *store) keepImage(id string, rec imageRecord) error {
+	for i := range rec.Layers {
+		rec.Layers[i].Dir, rec.Layers[i].Boot = "", ""
+	}
+	if err := write(s, kindImage, id, rec); err != nil {
+		return err
+	}
+	path := s.record(kindImage, id)
+	for _, p := range []string{path, filepath.Dir(path), s.path("blobs")} {
+		if err := syncPath(p); err != nil {
+			return err
+		}
+	}
+	_, err := s.useImage(id)
+	return err
+}
+
+// syncPath is syncFile for what cannot be opened to be written, like directories.
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// describe is the image as the engine and its reports know it.
+func describe(id string, m builder.Machine, rec imageRecord, packings []packing, f builder.Freezing) *builder.Image {
+	img := &builder.Image{Engine: engineName, ID: id, Platform: m.Platform, Base: m.Detail[detailRef], Created: f.Created.UTC(), Annotations: f.Annotations}
+	for i, l := range rec.Layers {
+		layer := builder.Layer{DiffID: builder.Digest(l.DiffID), Size: l.Size}
+		if n := i - (len(rec.Layers) - len(packings)); n >= 0 {
+			layer.Step = packings[n].step
+		}
+		img.Layers = append(img.Layers, layer)
+		img.Size += l.Size
+	}
+	return img
+}
+
+// finalConfig is the base's config with the new layers and the template's
+// changes, and nothing of how it was made.
+func finalConfig(base []byte, layers []layerRecord, packings []packing, f builder.Freezing) ([]byte, error) {
+	file, err := v1.ParseConfigFile(bytes.NewReader(base))
+	if err != nil {
+		return nil, fmt.Errorf("the base image's config: %w", err)
+	}
+	file.Created = v1.Time{Time: f.Created.UTC()}
+	file.Author, file.Container = "", ""
+	file.RootFS = v1.RootFS{Type: "layers", DiffIDs: make([]v1.Hash, len(layers))}
+	for i, l := range layers {
+		if file.RootFS.DiffIDs[i], err = v1.NewHash(l.DiffID); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range packings {
+		file.History = append(file.History, v1.History{Created: file.Created, CreatedBy: p.step, Comment: "bake"})
+	}
+	if !f.Config.IsZero() {
+		if err := configure(&file.Config, f.Config); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(file)
+}
