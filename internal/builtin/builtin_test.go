@@ -19,6 +19,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"golang.org/x/sys/unix"
+
 	"bake/builder"
 	"bake/internal/builtin"
 	"bake/internal/need"
@@ -88,12 +90,22 @@ func unpack(t testing.TB) string {
 	for {
 		h, err := tr.Next()
 		if err == io.EOF {
+			devices(t, root)
 			return root
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		write(t, filepath.Join(root, h.Name), h, tr)
+	}
+}
+
+// devices makes what an engine gives a container: scripts would make a file of /dev/null.
+func devices(t testing.TB, root string) {
+	t.Helper()
+	null := filepath.Join(root, "dev/null")
+	if err := unix.Mknod(null, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))); err != nil && os.Geteuid() == 0 {
+		t.Fatal(err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"bake/internal/need"
+	"bake/internal/shell"
 )
 
 func TestScriptsBehaveAsInDashWithBusybox(t *testing.T) {
@@ -125,6 +126,31 @@ func TestAScriptOnAnotherDescriptorLeavesStdinAlone(t *testing.T) {
 	got := in(t, root, "stdin\n", "/bin/sh", "-e", "/dev/fd/3")
 	if d := cmp.Diff(result{"stdin\nend\n", "", 5}, got); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestTheLoaderOfScriptsWorksInTheShell(t *testing.T) {
+	need.Root(t)
+	root := unpack(t)
+	env := map[string]string{"SECRET": "it's \n two lines"}
+	for _, test := range []struct {
+		name   string
+		loader shell.Loader
+		input  string
+		want   result
+	}{
+		{"a script finds its stdin empty", shell.LoadScript(nil, env), "cat\nread x || echo empty\necho \"$SECRET\"\nfalse\necho never\n", result{"empty\nit's \n two lines\n", "", 1}},
+		{"children get no descriptor of it", shell.LoadScript(nil, nil), "{ cat <&3; } 2>/dev/null || echo closed\nexit 7\n", result{"closed\n", "", 7}},
+		{"a large script", shell.LoadScript(nil, nil), strings.Repeat("x=0123456789\n", 20000) + "echo end\n", result{"end\n", "", 0}},
+		{"a program reads what follows", shell.LoadProgram([]string{"cat"}, env), "in\n", result{"in\n", "", 0}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := in(t, root, test.loader.Head+test.input, test.loader.Argv...)
+			_, got.Stdout, _ = strings.Cut(got.Stdout, "\n") // the loader's own line
+			if d := cmp.Diff(test.want, got); d != "" {
+				t.Error(d)
+			}
+		})
 	}
 }
 

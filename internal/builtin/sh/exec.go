@@ -16,10 +16,14 @@ import (
 type executor struct {
 	table applet.Table
 	traps *traps
+	fds   *descriptors
 }
 
 func (e executor) exec(ctx context.Context, args []string) error {
 	hc := interp.HandlerCtx(ctx)
+	if args[0] == descriptor {
+		return e.fds.run(hc, args[1:])
+	}
 	c := &applet.Call{
 		Dir: hc.Dir, Env: environ(hc.Env), Table: e.table, Kill: e.traps.kill,
 		Stdin: hc.Stdin, Stdout: hc.Stdout, Stderr: hc.Stderr,

@@ -3,7 +3,7 @@
 // run in process. It reads the Bash dialect, a superset of POSIX's but for brace
 // expansion. What the interpreter adds or lacks:
 //
-//   - only descriptors 0, 1 and 2 can be redirected;
+//   - descriptors 3 to 9 belong to the process: a subshell shares them;
 //   - background jobs are not processes: they end with the shell, $! is a name
 //     that wait knows and kill does not;
 //   - umask holds for the whole shell, subshells included;
@@ -41,18 +41,23 @@ type commandLine struct {
 // Main runs the shell with the process's streams and returns its exit status.
 // args are those behind the shell's own name.
 func Main(ctx context.Context, args []string, table applet.Table) int {
+	fds, err := reserve()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "sh: %v\n", err)
+		return 2
+	}
 	line, err := parse(args)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "sh: %v\n", err)
 		return 2
 	}
-	text, name, err := line.open()
+	text, name, err := line.open(fds)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "sh: %v\n", err)
 		return 127
 	}
 	defer text.Close()
-	traps := newTraps()
+	traps := newTraps(fds)
 	environ := os.Environ()
 	if _, ok := os.LookupEnv("PATH"); !ok {
 		environ = append(environ, defaultPath)
@@ -62,7 +67,8 @@ func Main(ctx context.Context, args []string, table applet.Table) int {
 		interp.Env(expand.ListEnviron(environ...)),
 		interp.Params(append(append(line.options, "--"), line.args...)...),
 		interp.CallHandler(traps.call),
-		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return executor{table, traps}.exec }),
+		interp.ExecHandlers(func(interp.ExecHandlerFunc) interp.ExecHandlerFunc { return executor{table, traps, fds}.exec }),
+		interp.OpenHandler(fds.opener),
 	)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "sh: %v\n", err)
@@ -76,6 +82,7 @@ func Main(ctx context.Context, args []string, table applet.Table) int {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		return 2
 	}
+	rewrite(file)
 	return statusOf(name, runner.Run(ctx, ending(file)))
 }
 
@@ -142,7 +149,7 @@ func parse(args []string) (commandLine, error) {
 }
 
 // open returns the script and what $0 is.
-func (l commandLine) open() (io.ReadCloser, string, error) {
+func (l commandLine) open(fds *descriptors) (io.ReadCloser, string, error) {
 	switch {
 	case l.command != nil:
 		return io.NopCloser(strings.NewReader(*l.command)), l.name, nil
@@ -150,7 +157,14 @@ func (l commandLine) open() (io.ReadCloser, string, error) {
 		return io.NopCloser(&byteReader{os.Stdin}), l.name, nil
 	}
 	f, err := os.Open(l.name)
-	return f, l.name, err
+	if err == nil {
+		return f, l.name, nil
+	}
+	// A socket cannot be opened by name, and there may be no /proc.
+	if fd := fds.inherited(l.name); fd != nil {
+		return fd, l.name, nil
+	}
+	return nil, l.name, err
 }
 
 // A byteReader reads one byte at a time, so that commands of a script on stdin
@@ -171,6 +185,7 @@ func incremental(ctx context.Context, runner *interp.Runner, text io.Reader, nam
 		if parseErr != nil {
 			return &syntaxError{parseErr}
 		}
+		rewrite(stmt)
 		if err = runner.Run(ctx, stmt); runner.Exited() {
 			return err
 		}

@@ -23,15 +23,22 @@ type traps struct {
 	actions map[syscall.Signal]string
 	pending []syscall.Signal
 	signals chan os.Signal
+	fds     *descriptors
 }
 
-func newTraps() *traps {
-	return &traps{actions: map[syscall.Signal]string{}, signals: make(chan os.Signal, 16)}
+func newTraps(fds *descriptors) *traps {
+	return &traps{fds: fds, actions: map[syscall.Signal]string{}, signals: make(chan os.Signal, 16)}
 }
 
 // call may replace a command before it runs.
 func (t *traps) call(_ context.Context, args []string) ([]string, error) {
 	switch {
+	case args[0] == descriptor:
+		return args, nil
+	case args[0] == "." || args[0] == "source":
+		t.fds.sourcing.Store(true)
+	case args[0] == "eval":
+		args = []string{"eval", rewriteText(strings.Join(args[1:], " "))}
 	case args[0] == "trap" && len(args) > 1:
 		return t.trap(args[1:]), nil
 	case args[0] == "exec" && len(args) > 1 && !strings.HasPrefix(args[1], "-"):
@@ -103,7 +110,7 @@ func (t *traps) trap(args []string) []string {
 	if len(rest) == 0 {
 		return []string{"true"}
 	}
-	return append([]string{"trap", action}, rest...)
+	return append([]string{"trap", rewriteText(action)}, rest...)
 }
 
 // kill sends a signal; one to the shell itself that has an action is as good
