@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"bake/internal/builtin/applet"
 	"bake/internal/shell"
@@ -114,7 +115,8 @@ func (t *traps) trap(args []string) []string {
 }
 
 // kill sends a signal; one to the shell itself that has an action is as good
-// as received, so that the action runs before the next command.
+// as received, so that the action runs before the next command, and one that
+// ends the shell ends it here.
 func (t *traps) kill(pid int, sig syscall.Signal) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -122,5 +124,15 @@ func (t *traps) kill(pid int, sig syscall.Signal) error {
 		t.pending = append(t.pending, sig)
 		return nil
 	}
-	return syscall.Kill(pid, sig)
+	err := syscall.Kill(pid, sig)
+	if err == nil && pid == os.Getpid() && pid != 1 && deadly(sig) && !signal.Ignored(sig) {
+		// The runtime takes a moment to die of it; no command may run in between.
+		time.Sleep(time.Second)
+	}
+	return err
+}
+
+// deadly reports whether a signal ends a process of Go's that did not ask for it.
+func deadly(sig syscall.Signal) bool {
+	return sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGHUP || sig == syscall.SIGKILL
 }
