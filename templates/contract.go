@@ -1,6 +1,3 @@
-// Package templates reads bake templates: YAML in, a typed tree with positions
-// out, every mistake as a Diagnostic with its place. It knows the language, not
-// the kinds of sources, steps and outputs: those come in as a Language.
 package templates
 
 import (

@@ -18,8 +18,14 @@ type Pos struct {
 // IsZero reports whether the position names no place.
 func (p Pos) IsZero() bool { return p == Pos{} }
 
-// String returns "file:line:col", as editors and terminals make it a link.
-func (p Pos) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col) }
+// String returns "file:line:col", as editors and terminals make it a link, or
+// the file alone if the line is not known.
+func (p Pos) String() string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Col)
+}
 
 // A Diagnostic is one thing wrong with a template.
 type Diagnostic struct {
