@@ -33,6 +33,10 @@ func (r *reader) graph(t *Template, b Block) {
 			r.add(badName(f.key, f.key.text))
 			continue
 		}
+		if len(f.value.parts) > 0 {
+			r.add(build.Errorf("the build %q must be a mapping, not an expression", f.key.text))
+			continue
+		}
 		var doc buildDoc
 		r.add(Decode(build, &doc)...)
 		r.matrixBuilds(t, f.key.text, build, doc)

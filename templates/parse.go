@@ -121,9 +121,9 @@ type buildDoc struct {
 
 // headDoc is what every template has.
 type headDoc struct {
-	Name        Block  `yaml:"name" doc:"what the template, and its only build, is called"`
-	Description string `yaml:"description" doc:"what it makes"`
-	Variables   Block  `yaml:"variables" doc:"values that are given from outside: var.NAME in expressions"`
+	Name        Block `yaml:"name" doc:"what the template, and its only build, is called"`
+	Description Block `yaml:"description" doc:"what it makes"`
+	Variables   Block `yaml:"variables" doc:"values that are given from outside: var.NAME in expressions"`
 }
 
 // graphDoc is a template of several builds.
@@ -176,21 +176,25 @@ func (r *reader) decodeGraph(b Block, doc *graphDoc) {
 
 func (r *reader) head(t *Template, doc headDoc) {
 	r.variables(doc.Variables)
-	t.Description = doc.Description
-	t.Name = defaultName(r.file, t.Dir)
-	if doc.Name.IsZero() || doc.Name.IsNull() {
-		return
+	t.Description, _ = r.text(doc.Description)
+	name, given := r.text(doc.Name)
+	if !given {
+		t.Name = defaultName(r.file, t.Dir)
+	} else if t.Name = name; !buildName.MatchString(name) {
+		r.add(badName(doc.Name.node, name))
+	}
+}
+
+// text reads a text that has to be known now. It is false if there is none.
+func (r *reader) text(b Block) (string, bool) {
+	if b.IsZero() || b.IsNull() {
+		return "", false
 	}
 	var text string
-	name := r.now(doc.Name, &scope{env: r.env})
-	diags := decodeValue(name, &text)
+	b = r.now(b, &scope{env: r.env})
+	diags := decodeValue(b, &text)
 	r.add(diags...)
-	if len(diags) > 0 || name.Unresolved() {
-		return
-	}
-	if t.Name = text; !buildName.MatchString(t.Name) {
-		r.add(badName(doc.Name.node, t.Name))
-	}
+	return text, len(diags) == 0 && !b.Unresolved()
 }
 
 // defaultName calls a template after its file, or, if that is called bake.yaml,

@@ -56,7 +56,7 @@ func blockSchemas() schema {
 	entry := schema{"if": schema{"required": []any{"include"}}, "then": refTo("include"), "else": refTo("step")}
 	steps := orNull(schema{"type": "array", "items": entry})
 	return schema{
-		"name":      textSchema(nil),
+		"name": textSchema(nil), "description": orNull(textSchema(nil)),
 		"variables": orNull(schema{"type": "object", "propertyNames": schema{"pattern": variableName.String()}, "additionalProperties": structSchema(typeOf[variableDoc](), nil)}),
 		"builds":    schema{"type": "object", "minProperties": 1, "propertyNames": schema{"pattern": buildName.String()}, "additionalProperties": refTo("build")},
 		"source":    refTo("source"),

@@ -83,7 +83,15 @@ func (r *reader) variable(f field, b Block, files []*node) {
 	}
 	r.env.vars[name] = variable{missing: true, data: ""}
 	var doc variableDoc
-	if diags := Decode(b, &doc); len(diags) > 0 {
+	diags := Decode(b, &doc)
+	for _, key := range b.node.fields {
+		if key.key.text != "default" && key.value.open {
+			d := key.value.diag("%q of a variable cannot hold an expression", key.key.text)
+			d.Hint = "only its default can"
+			diags = append(diags, d)
+		}
+	}
+	if len(diags) > 0 {
 		r.add(diags...)
 		return
 	}
