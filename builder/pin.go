@@ -91,6 +91,7 @@ func (e *Engine) pinBuild(ctx context.Context, run RunID, p *Plan, b *Build) err
 			return err
 		}
 		if s.Phase == Publish {
+			s.Key = digest("output", s.Kind, string(s.Config), s.If)
 			continue
 		}
 		inputs, err := e.inputs(ctx, p.Dir, *s, env)
@@ -181,8 +182,12 @@ func (p *Plan) Has(name string) bool {
 }
 
 // Only drops all builds but those named (a name, or NAME for NAME@PLATFORM)
-// and those they need. It returns the names that no build has.
+// and those they need. It returns the names that no build has. No names at all
+// mean every build.
 func (p *Plan) Only(names []string) (unknown []string) {
+	if len(names) == 0 {
+		return nil
+	}
 	want := map[string]bool{}
 	var need func(name string)
 	need = func(name string) {

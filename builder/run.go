@@ -154,7 +154,7 @@ func (r *runner) loop(ctx context.Context) error {
 	defer cancel()
 	limit := r.Parallel
 	if limit <= 0 {
-		limit = max(4, 2*runtime.NumCPU())
+		limit = max(10, 4*runtime.NumCPU()) // steps wait for networks and disks more than they compute
 	}
 	var errs []error
 	for {

@@ -8,6 +8,7 @@ import (
 	"bake/builder"
 	"bake/steps/container"
 	"bake/steps/publish"
+	"bake/steps/ssh"
 )
 
 // Deps is what the kinds need. Engines are asked for when they are needed,
@@ -21,7 +22,9 @@ type Deps struct {
 
 // Sources returns every kind of source.
 func Sources(d Deps) map[string]func() builder.Source {
-	return container.Sources(d.Container)
+	all := container.Sources(d.Container)
+	all["ssh"] = ssh.NewSource
+	return all
 }
 
 // Outputs returns every kind of output.

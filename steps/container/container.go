@@ -190,6 +190,24 @@ func (d *delegate) Record(ctx context.Context, sc *builder.Scope, key builder.Di
 	return e.Record(ctx, sc, key, a)
 }
 
+// Preflight asks the engine that would be chosen whether it can run programs of
+// the platform.
+func (d *delegate) Preflight(ctx context.Context, p builder.Platform) error {
+	e, err := d.deps.Engine(ctx, "")
+	if err != nil {
+		return err
+	}
+	if r, ok := e.(runner); ok {
+		return r.CanRun(ctx, p)
+	}
+	return nil
+}
+
+// A runner is an Engine that knows which programs it can run.
+type runner interface {
+	CanRun(ctx context.Context, p builder.Platform) error
+}
+
 // digestOf is the content address of plain data.
 func digestOf(kind string, v any) builder.Digest {
 	data, err := json.Marshal(v)

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -33,9 +32,8 @@ const (
 
 // A packing is a layer to be packed: directories of layers that become one, top first.
 type packing struct {
-	dirs  []string
-	step  string
-	below []string // directories of the base's layers, if dirs are several
+	dirs []string
+	step string
 }
 
 // name is under which the result is remembered.
@@ -43,7 +41,7 @@ func (p packing) name() string {
 	if len(p.dirs) == 1 {
 		return p.dirs[0]
 	}
-	return address(append([]string{"squash"}, slices.Concat(p.dirs, []string{""}, p.below)...)...)
+	return address(append([]string{"squash"}, p.dirs...)...)
 }
 
 // pack makes the blob of a layer, unless there is one that serves. It does
@@ -122,8 +120,11 @@ func (s *store) packBlob(ctx context.Context, sc *builder.Scope, p packing, limi
 	defer report.end()
 	plain := &tarDigester{w: w, hash: sha256.New(), meter: report}
 	tw := &layerWriter{tw: tar.NewWriter(plain), limit: limit}
-	o := rootfs.Options{Layer: true, Squash: len(p.dirs) > 1, Below: s.layerPaths(p.below)}
-	if err := s.host.Walk(ctx, s.layerPaths(p.dirs), o, tw.write); err != nil {
+	dirs := make([]string, len(p.dirs))
+	for i, d := range p.dirs {
+		dirs[i] = s.path("layers", d)
+	}
+	if err := s.host.Walk(ctx, dirs, rootfs.Options{Layer: true}, tw.write); err != nil {
 		return layerRecord{}, 0, err
 	}
 	if err := tw.tw.Close(); err != nil {
@@ -131,14 +132,6 @@ func (s *store) packBlob(ctx context.Context, sc *builder.Scope, p packing, limi
 	}
 	rec := layerRecord{DiffID: "sha256:" + hex.EncodeToString(plain.hash.Sum(nil)), Size: plain.n}
 	return rec, tw.newest, w.finish(&rec)
-}
-
-func (s *store) layerPaths(dirs []string) []string {
-	paths := make([]string, len(dirs))
-	for i, d := range dirs {
-		paths[i] = s.path("layers", d)
-	}
-	return paths
 }
 
 // A layerWriter writes entries as the tar of a layer that is the same wherever
