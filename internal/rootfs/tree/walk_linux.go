@@ -96,11 +96,6 @@ func (w *walker) dir(dirs []string, rel string) error {
 	}
 	for _, c := range children {
 		path := join(rel, c.name)
-		if (c.whiteout || c.opaque) && !w.hides(path) {
-			if c.opaque = false; c.whiteout {
-				continue
-			}
-		}
 		if c.whiteout {
 			if err := w.fn(&Entry{Path: join(rel, WhiteoutPrefix+c.name)}, nil); err != nil {
 				return err
@@ -123,20 +118,6 @@ func (w *walker) dir(dirs []string, rel string) error {
 		}
 	}
 	return nil
-}
-
-// hides reports whether there is anything below the walked layers that a
-// whiteout of path could hide.
-func (w *walker) hides(path string) bool {
-	if !w.o.Squash {
-		return true
-	}
-	for _, dir := range w.o.Below {
-		if _, err := os.Lstat(dir + "/" + path); err == nil {
-			return true
-		}
-	}
-	return false
 }
 
 // children merges the names of dirs, top first, as overlayfs would.

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bake/builder"
+)
+
+// An app is what every command works with: where it reads and writes, and the
+// flags that mean the same everywhere.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	environ        []string
+	now            func() time.Time
+	// journal decorates the journal of every run; tests crash in it.
+	journal func(builder.Journal) builder.Journal
+
+	flags flags
+}
+
+// flags are the flags that several commands share.
+type flags struct {
+	vars     []string
+	varFiles []string
+	only     []string
+	parallel int
+	onError  string
+	failFast bool
+	noCache  bool
+	engine   string
+	output   string
+	yes      bool
+}
+
+// Main runs the command and returns its exit code.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, environ: os.Environ(), now: time.Now,
+		journal: func(j builder.Journal) builder.Journal { return j }}
+	return a.main(args)
+}
+
+func (a *app) main(args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	return exitCode(root.ExecuteContext(context.Background()), a.stderr, a.color())
+}
+
+// getenv reads one variable of the environment the app was given.
+func (a *app) getenv(name string) string {
+	for _, kv := range a.environ {
+		if k, v, ok := strings.Cut(kv, "="); ok && k == name {
+			return v
+		}
+	}
+	return ""
+}
+
+// color reports whether diagnostics on stderr may have colour.
+func (a *app) color() bool {
+	return a.getenv("NO_COLOR") == "" && a.getenv("TERM") != "dumb" && isTerminal(a.stderr)
+}
+
+const help = `bake turns a YAML template into images: a source, steps that run inside it,
+tests, and outputs.
+
+  bake web.yaml                          build what the template says
+  bake web.yaml --var version=1.4.2      with a variable
+  bake plan web.yaml                     what would be done, without doing it
+  bake init                              write a first template`
+
+const exitCodes = `
+Exit codes:
+  0    done, or nothing to do
+  1    the run failed
+  2    the template or the command line is wrong
+  3    done, but something was left behind or a deployment was rolled back
+  4    plan --detailed found something to do
+  130  interrupted`
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "bake TEMPLATE...",
+		Short: "Build machine and container images from YAML templates",
+		Long:  help,
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return a.buildAll(cmd.Context(), args)
+		},
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetUsageTemplate(strings.TrimRight(root.UsageTemplate(), "\n") + "\n" + exitCodes + "\n")
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("`"+cmd.CommandPath()+" --help` lists the flags", "%w", err)
+	})
+	root.CompletionOptions.HiddenDefaultCmd = false
+	a.buildFlags(root)
+	root.AddCommand(
+		a.buildCommand(), a.validateCommand(), a.planCommand(), a.resumeCommand(), a.cleanCommand(),
+		a.runsCommand(), a.logsCommand(), a.reportCommand(), a.initCommand(), a.schemaCommand(),
+		a.imagesCommand(), a.versionCommand())
+	return root
+}
+
+// arguments wants at least min and at most max arguments; max < 0: any number.
+func arguments(min, max int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= min && (max < 0 || len(args) <= max) {
+			return nil
+		}
+		return usagef("usage: "+cmd.UseLine(), "`%s` does not take %d arguments", cmd.CommandPath(), len(args))
+	}
+}
+
+// templateFlags are the flags of every command that reads a template.
+func (a *app) templateFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVar(&a.flags.vars, "var", nil, "set a variable: `NAME=VALUE` (repeatable; wins over --var-file and BAKE_VAR_NAME)")
+	f.StringArrayVar(&a.flags.varFiles, "var-file", nil, "read variables from a YAML or .env `FILE` (repeatable)")
+	f.StringSliceVar(&a.flags.only, "only", nil, "only these `BUILDS`, and those they need")
+}
+
+// engineFlags are the flags of every command that needs a container engine.
+func (a *app) engineFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.flags.engine, "engine", "auto", "container engine: `auto|docker|embedded`; auto takes Docker if one answers")
+}
+
+// outputFlag is the choice of how a command tells what it does.
+func (a *app) outputFlag(cmd *cobra.Command, forms string) {
+	cmd.Flags().StringVarP(&a.flags.output, "output", "o", "text", "`"+forms+"`")
+}
+
+func (a *app) buildFlags(cmd *cobra.Command) {
+	a.templateFlags(cmd)
+	a.engineFlags(cmd)
+	a.outputFlag(cmd, "text|plain|json|github")
+	f := cmd.Flags()
+	f.IntVar(&a.flags.parallel, "parallel", 0, "builds at once, `N`; 0: as this machine allows")
+	f.StringVar(&a.flags.onError, "on-error", "clean", "when a step fails: `clean|keep|ask`")
+	f.BoolVar(&a.flags.failFast, "fail-fast", false, "the first failure stops all builds")
+	f.BoolVar(&a.flags.noCache, "no-cache", false, "run every step, whatever is in the cache")
+	f.BoolVarP(&a.flags.yes, "yes", "y", false, "answer yes to every question")
+}

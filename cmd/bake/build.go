@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"bake/builder"
+	"bake/builder/journal"
+	"bake/builder/report"
+	"bake/internal/redact"
+	"bake/templates"
+)
+
+func (a *app) buildCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "build TEMPLATE...",
+		Short: "Build what templates say (the same as `bake TEMPLATE...`)",
+		Example: `  bake build web.yaml
+  bake build web.yaml --only api --var version=1.4.2
+  bake build web.yaml --on-error keep      leave the machine of a failed build for a look inside
+  bake build web.yaml --output github      groups and annotations in GitHub Actions`,
+		Args: arguments(1, -1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.buildAll(cmd.Context(), args) },
+	}
+	a.buildFlags(cmd)
+	return cmd
+}
+
+// buildAll builds templates one after another, each as a run of its own. All
+// are read before the first is built. A failed run does not keep the others
+// from being built, except an interrupted one.
+func (a *app) buildAll(ctx context.Context, files []string) error {
+	if err := a.checkFlags(); err != nil {
+		return err
+	}
+	w, err := a.wire()
+	if err != nil {
+		return err
+	}
+	var runs []*run
+	for _, file := range files {
+		r, err := a.prepare(file, w)
+		if err != nil {
+			return err
+		}
+		runs = append(runs, r)
+	}
+	code := exitDone
+	for _, r := range runs {
+		err := r.do(ctx)
+		if c := runCode(err); c != exitDone && (code == exitDone || code == exitLeft) {
+			code = c
+		}
+		if errors.Is(err, errInterrupted) {
+			break
+		}
+	}
+	if code != exitDone {
+		return exitError(code)
+	}
+	return nil
+}
+
+func (a *app) checkFlags() error {
+	for _, f := range []struct {
+		name, value string
+		choice      []string
+	}{
+		{"--on-error", a.flags.onError, []string{"clean", "keep", "ask"}},
+		{"--engine", a.flags.engine, []string{"auto", "docker", "embedded"}},
+		{"--output", a.flags.output, []string{"text", "plain", "json", "github"}},
+	} {
+		if !slices.Contains(f.choice, f.value) {
+			return usagef(fmt.Sprintf("choose one of %q", f.choice), "%s %q is not a choice", f.name, f.value)
+		}
+	}
+	return nil
+}
+
+// A run is one template being built, from reading it to the exit code.
+type run struct {
+	*app
+	wiring   *wiring
+	id       builder.RunID
+	file     string
+	loaded   loaded
+	redactor *redact.Redactor
+	req      request
+	dir      runDir
+	resumed  bool
+}
+
+// prepare reads the template. Nothing has been made when it returns.
+func (a *app) prepare(file string, w *wiring) (*run, error) {
+	now := a.now()
+	r := &run{app: a, wiring: w, file: file, id: newRunID(now)}
+	opts, err := a.options(file, r.id, now)
+	if err != nil {
+		return nil, err
+	}
+	if r.loaded, err = a.load(file, w.catalog, opts); err != nil {
+		return nil, err
+	}
+	r.redactor = redact.New(r.loaded.template.Env.Secrets())
+	r.req, err = a.request(file, opts, r.loaded.template)
+	r.req.Started = now
+	return r, err
+}
+
+func (a *app) request(file string, opts templates.Options, t *templates.Template) (request, error) {
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return request{}, err
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return request{}, err
+	}
+	req := request{Template: abs, Dir: wd, Vars: map[string]string{}, Engine: a.flags.engine, Only: a.flags.only, NoCache: a.flags.noCache}
+	for name, value := range opts.Vars {
+		if !t.Env.Sensitive(name) {
+			req.Vars[name] = value
+		}
+	}
+	for _, f := range opts.VarFiles {
+		abs, err := filepath.Abs(f)
+		if err != nil {
+			return request{}, err
+		}
+		req.VarFiles = append(req.VarFiles, abs)
+	}
+	return req, nil
+}
+
+// do runs the plan and tells the story. What it returns has been told already.
+func (r *run) do(parent context.Context) (err error) {
+	if r.dir == "" {
+		if r.dir, err = makeRunDir(r.id, r.req); err != nil {
+			return r.tell(err)
+		}
+	}
+	j, err := journal.Open(r.dir.journal())
+	if err != nil {
+		return r.tell(err)
+	}
+	defer j.Close()
+	over, err := announce(r.id)
+	if err != nil {
+		return r.tell(err)
+	}
+	defer over()
+	story := new(report.Collector)
+	sink, err := r.sink(story)
+	if err != nil {
+		return r.tell(err)
+	}
+	engine := r.engine(j, sink)
+	ctx, stop := interruptible(parent, func() { r.stopNow(sink, j) })
+	defer stop()
+	began := r.now()
+	if err = r.pin(ctx, engine, sink); err == nil {
+		_, err = engine.Run(ctx, r.id, r.loaded.plan)
+	}
+	if errors.Is(context.Cause(ctx), errInterrupted) {
+		err = errors.Join(errInterrupted, err)
+	}
+	r.finish(sink, j, err, r.now().Sub(began))
+	if r.flags.output != "json" {
+		story.With(func(told *report.Run) { err = errors.Join(err, report.Results(r.stdout, told)) })
+	}
+	return err
+}
+
+func (r *run) tell(err error) error {
+	exitCode(err, r.stderr, r.color())
+	return err
+}
+
+// sink is the display, the files of the run, and in front of both the redactor.
+func (r *run) sink(story builder.Sink) (report.Sink, error) {
+	display, err := report.New(report.Options{
+		Mode: report.Mode(r.flags.output), Out: r.stdout, Err: r.stderr, Environ: r.environ, Dir: string(r.dir)})
+	if err != nil {
+		return nil, err
+	}
+	files, err := report.NewFiles(string(r.dir))
+	if err != nil {
+		return nil, errors.Join(err, display.Close())
+	}
+	return report.Redact(report.Tee(display, files, unclosed{story}), r.redactor), nil
+}
+
+// unclosed is a sink that needs no closing.
+type unclosed struct{ builder.Sink }
+
+func (unclosed) Close() error { return nil }
+
+func (r *run) engine(j builder.Journal, sink builder.Sink) *builder.Engine {
+	work, err := filepath.Abs(r.dir.work())
+	if err != nil {
+		work = r.dir.work()
+	}
+	return &builder.Engine{
+		Catalog: r.wiring.catalog, Journal: r.journal(j), Sink: sink, Env: r.loaded.template.Env, WorkDir: work,
+		NoCache: r.flags.noCache, Parallel: r.flags.parallel, FailFast: r.flags.failFast,
+		OnFailure: r.onFailure(),
+	}
+}
+
+// pin completes the plan; the plan of a resumed run is complete.
+func (r *run) pin(ctx context.Context, engine *builder.Engine, sink builder.Sink) error {
+	plan := r.loaded.plan
+	sink.Emit(builder.Event{Time: r.now(), Run: r.id, Type: builder.RunStarted, Text: r.file, Plan: plan})
+	if r.resumed {
+		return nil
+	}
+	plan.Annotations = annotations(plan.Dir)
+	if err := engine.Pin(ctx, r.id, plan); err != nil {
+		if se, ok := errors.AsType[*builder.StepError](err); ok {
+			sink.Emit(builder.Event{Time: r.now(), Run: r.id, Type: builder.StepFailed, Build: se.Step.ID.Build(), Step: se.Step.ID,
+				Phase: se.Step.Phase, Kind: se.Step.Kind, Text: se.Step.Name, Pos: se.Step.Pos, Err: se.Err.Error(), Hint: hint(err)})
+		}
+		return err
+	}
+	return nil
+}
+
+func hint(err error) string {
+	if h, ok := errors.AsType[interface {
+		error
+		Hint() string
+	}](err); ok {
+		return h.Hint()
+	}
+	return ""
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"bake/builder"
+	"bake/builder/report"
+)
+
+// finish tells how the run ended and closes the display. The run's own files
+// go when nothing needs them any more; its journal and logs stay.
+func (r *run) finish(sink report.Sink, j builder.Journal, err error, elapsed time.Duration) {
+	done := builder.Event{Time: r.now(), Run: r.id, Type: builder.RunDone, Elapsed: elapsed, Left: left(j)}
+	if err != nil {
+		done.Err, done.Hint = err.Error(), r.whatNext(err, done.Left)
+	}
+	sink.Emit(done)
+	if cerr := sink.Close(); cerr != nil {
+		fmt.Fprintf(r.stderr, "bake: writing the run's logs: %v\n", cerr)
+	}
+	if len(done.Left) == 0 {
+		_ = os.RemoveAll(r.dir.work()) // a leftover here is harmless: `bake clean` takes it
+	}
+}
+
+func (r *run) whatNext(err error, left []builder.Resource) string {
+	switch {
+	case len(left) > 0:
+		return fmt.Sprintf("`bake resume %s` goes on, `bake clean %s` removes what is left", r.id, r.id)
+	case errors.Is(err, errInterrupted):
+		return fmt.Sprintf("`bake resume %s` goes on", r.id)
+	}
+	return ""
+}
+
+// left lists what the journal says is still there.
+func left(j builder.Journal) []builder.Resource {
+	entries, err := j.Entries(context.Background())
+	if err != nil {
+		return nil
+	}
+	var all []builder.Resource
+	for _, e := range builder.OpenResources(entries) {
+		all = append(all, *e.Resource)
+	}
+	return all
+}
+
+// stopNow ends the program at the second signal: nothing is removed, and what
+// is left is named together with the command that removes it.
+func (r *run) stopNow(sink report.Sink, j builder.Journal) {
+	_ = sink.Close()
+	fmt.Fprintln(r.stderr, "bake: stopped at once")
+	for _, res := range left(j) {
+		fmt.Fprintf(r.stderr, "left: %s %s %s\n", res.Kind, res.Name, res.ID)
+	}
+	fmt.Fprintf(r.stderr, "hint: `bake clean %s` removes it, `bake resume %s` goes on\n", r.id, r.id)
+	os.Exit(exitInterrupted)
+}
+
+// onFailure is what --on-error says.
+func (r *run) onFailure() func(context.Context, error) builder.Decision {
+	switch r.flags.onError {
+	case "keep":
+		return func(context.Context, error) builder.Decision { return builder.Keep }
+	case "ask":
+		return r.ask
+	}
+	return nil
+}
+
+// ask asks the user. Without a terminal to ask on, it cleans.
+func (r *run) ask(ctx context.Context, err error) builder.Decision {
+	if !isTerminal(r.stdin) {
+		return builder.Clean
+	}
+	answer := make(chan string, 1)
+	go func() {
+		fmt.Fprintf(r.stderr, "\n%v\n[c]lean up, [k]eep the machine, or [r]etry the failed step? ", err)
+		line, _ := bufio.NewReader(r.stdin).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case <-ctx.Done():
+		return builder.Clean
+	case a := <-answer:
+		switch {
+		case strings.HasPrefix(a, "k"):
+			return builder.Keep
+		case strings.HasPrefix(a, "r"):
+			return builder.Retry
+		}
+		return builder.Clean
+	}
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bake/internal/registry"
+)
+
+func (a *app) imagesCommand() *cobra.Command {
+	var list registry.List
+	var insecure bool
+	cmd := &cobra.Command{
+		Use:   "images REPOSITORY",
+		Short: "List the tags of a repository, on Docker Hub or any registry",
+		Example: `  bake images debian                            on Docker Hub
+  bake images registry.example.com/team/api     on any registry
+  bake images debian --match bookworm -o json`,
+		Args: arguments(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.images(cmd.Context(), args[0], list, insecure)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&list.Limit, "limit", 25, "at most this many tags, the newest; 0: all")
+	f.StringVar(&list.Match, "match", "", "only tags that contain this `TEXT`")
+	f.BoolVar(&insecure, "insecure", false, "allow plain HTTP; to this machine it is always allowed")
+	a.outputFlag(cmd, "text|json")
+	return cmd
+}
+
+func (a *app) images(parent context.Context, repository string, list registry.List, insecure bool) error {
+	ctx, stop := interruptible(parent, func() {})
+	defer stop()
+	ref, err := registry.ParseRepository(repository, insecure)
+	if err != nil {
+		return usagef("like debian, or registry.example.com/team/api", "%w", err)
+	}
+	w, err := a.wire()
+	if err != nil {
+		return err
+	}
+	found, err := w.registries.List(ctx, ref, list)
+	if err != nil {
+		return err
+	}
+	if a.flags.output == "json" {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(found)
+	}
+	if err := printTags(a.stdout, found.Tags); err != nil {
+		return err
+	}
+	if n := len(found.Tags); n < found.Total {
+		fmt.Fprintf(a.stderr, "%d of %d tags; --limit 0 shows all\n", n, found.Total)
+	}
+	if r := found.Rate; r != nil {
+		fmt.Fprintf(a.stderr, "%d of %d pulls left within %s\n", r.Remaining, r.Limit, r.Window)
+	}
+	return nil
+}
+
+func printTags(out io.Writer, tags []registry.TagInfo) error {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "TAG\tDIGEST\tSIZE\tCREATED\tPLATFORMS")
+	for _, t := range tags {
+		if t.Err != "" {
+			fmt.Fprintf(w, "%s\t%s\n", t.Tag, t.Err)
+			continue
+		}
+		var platforms []string
+		for _, i := range t.Images {
+			platforms = append(platforms, i.Platform.String())
+		}
+		created := ""
+		if !t.Created.IsZero() {
+			created = t.Created.UTC().Format(time.DateTime)
+		}
+		digest := strings.TrimPrefix(t.Digest, "sha256:")
+		fmt.Fprintf(w, "%s\t%.12s\t%s\t%s\t%s\n", t.Tag, digest, sizeWord(t.Size()), created, strings.Join(platforms, " "))
+	}
+	return w.Flush()
+}

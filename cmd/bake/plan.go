@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"bake/builder"
+)
+
+func (a *app) planCommand() *cobra.Command {
+	var detailed bool
+	cmd := &cobra.Command{
+		Use:   "plan TEMPLATE",
+		Short: "Show what would be done, without doing it",
+		Long: "Show what would be done: names that move are looked up (an image's tag becomes a digest),\n" +
+			"input files are hashed, and what exists already is found. It only reads.",
+		Example: `  bake plan web.yaml
+  bake plan web.yaml --output json
+  bake plan web.yaml --detailed      exit code 4 if there is something to build`,
+		Args: arguments(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.plan(cmd.Context(), args[0], detailed) },
+	}
+	a.templateFlags(cmd)
+	a.engineFlags(cmd)
+	a.outputFlag(cmd, "text|json")
+	cmd.Flags().BoolVar(&detailed, "detailed", false, "exit code 4 if there is something to build")
+	return cmd
+}
+
+func (a *app) plan(parent context.Context, file string, detailed bool) error {
+	ctx, stop := interruptible(parent, func() {})
+	defer stop()
+	w, err := a.wire()
+	if err != nil {
+		return err
+	}
+	r, err := a.prepare(file, w)
+	if err != nil {
+		return err
+	}
+	engine := &builder.Engine{Catalog: w.catalog, Journal: noJournal{}, Sink: noSink{}, Env: r.loaded.template.Env}
+	plan := r.loaded.plan
+	if err := engine.Pin(ctx, r.id, plan); err != nil {
+		return err
+	}
+	made, err := engine.Made(ctx, r.id, plan)
+	if err != nil {
+		return err
+	}
+	if a.flags.output == "json" {
+		enc := json.NewEncoder(a.stdout)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(struct {
+			*builder.Plan
+			Made map[string]builder.Artifact `json:"made"`
+		}{plan, made})
+	} else {
+		err = printPlan(a.stdout, plan, made)
+	}
+	if err == nil && detailed && toBuild(plan, made) {
+		return exitError(exitDiffers)
+	}
+	return err
+}
+
+func toBuild(p *builder.Plan, made map[string]builder.Artifact) bool {
+	for _, b := range p.Builds {
+		if _, ok := made[b.Name]; !ok && b.Steps[0].Phase == builder.Open {
+			return true
+		}
+	}
+	return false
+}
+
+func printPlan(out io.Writer, p *builder.Plan, made map[string]builder.Artifact) error {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	for _, b := range p.Builds {
+		what := "to build"
+		if a, ok := made[b.Name]; ok {
+			what = "exists: " + a.Image.ID
+		} else if b.Steps[0].Phase == builder.Join {
+			what = "index of the platforms"
+		}
+		fmt.Fprintf(w, "%s\t%s\n", b.Name, what)
+		if b.Pin.Summary != "" {
+			fmt.Fprintf(w, "  from\t%s\n", b.Pin.Summary)
+		}
+		for _, s := range b.Steps {
+			switch s.Phase {
+			case builder.Provision, builder.Test, builder.Publish:
+				fmt.Fprintf(w, "  %s\t%s\n", phaseWord(s.Phase), s.Name)
+			}
+		}
+	}
+	return w.Flush()
+}
+
+func phaseWord(p builder.Phase) string {
+	switch p {
+	case builder.Provision:
+		return "step"
+	case builder.Publish:
+		return "output"
+	}
+	return string(p)
+}
+
+// noJournal and noSink serve an engine that only reads.
+type noJournal struct{}
+
+func (noJournal) Append(context.Context, builder.Entry) error {
+	return errors.New("a plan only reads: nothing may be written to a journal")
+}
+func (noJournal) Entries(context.Context) ([]builder.Entry, error) { return nil, nil }
+
+type noSink struct{}
+
+func (noSink) Emit(builder.Event) {}

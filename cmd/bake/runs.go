@@ -1,0 +1,124 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bake/builder/journal"
+	"bake/builder/report"
+)
+
+func (a *app) runsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "runs",
+		Short: "List the runs that are kept here",
+		Args:  arguments(0, 0),
+		RunE:  func(cmd *cobra.Command, args []string) error { return a.runs() },
+	}
+	a.outputFlag(cmd, "text|json")
+	return cmd
+}
+
+func (a *app) runs() error {
+	all, err := report.ReadRuns(runsDir)
+	if err != nil {
+		return err
+	}
+	for _, r := range all { // a run whose process is gone says "running" for ever
+		if r.Status == report.Running && !journal.Locked(runDir(r.Dir).journal()) {
+			r.Status = report.Interrupted
+		}
+	}
+	if a.flags.output == "json" {
+		return json.NewEncoder(a.stdout).Encode(all)
+	}
+	if len(all) == 0 {
+		fmt.Fprintf(a.stderr, "no runs in %s\n", runsDir)
+		return nil
+	}
+	return report.List(a.stdout, all, time.Local)
+}
+
+func (a *app) logsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "logs [RUN [STEP]]",
+		Short: "Print what the steps of a run said",
+		Long:  "Print the log of a run, or of one of its steps. RUN is an id, a unique part of one, or \"last\" (the default).",
+		Example: `  bake logs
+  bake logs last web/provision/3`,
+		Args: arguments(0, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			args = append(args, "", "")[:2]
+			if args[0] == "" {
+				args[0] = "last"
+			}
+			dir, err := findRun(args[0])
+			if err != nil {
+				return err
+			}
+			step := ""
+			if args[1] != "" {
+				step = args[1]
+			}
+			r, err := report.ReadRun(string(dir))
+			if err != nil {
+				return err
+			}
+			return report.Logs(a.stdout, r, step)
+		},
+	}
+	return cmd
+}
+
+func (a *app) reportCommand() *cobra.Command {
+	var to string
+	cmd := &cobra.Command{
+		Use:   "report [RUN]",
+		Short: "Write a run's report as one HTML page",
+		Example: `  bake report                     into .bake/runs/ID/report.html
+  bake report last --to out.html`,
+		Args: arguments(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name := "last"
+			if len(args) > 0 {
+				name = args[0]
+			}
+			return a.report(name, to)
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "write to this `FILE` (- is stdout)")
+	return cmd
+}
+
+func (a *app) report(name, to string) error {
+	dir, err := findRun(name)
+	if err != nil {
+		return err
+	}
+	r, err := report.ReadRun(string(dir))
+	if err != nil {
+		return err
+	}
+	if to == "-" {
+		return report.HTML(a.stdout, r)
+	}
+	if to == "" {
+		to = dir.file("report.html")
+	}
+	f, err := os.Create(to)
+	if err != nil {
+		return fmt.Errorf("writing report: %w", err)
+	}
+	if err := report.HTML(f, r); err != nil {
+		return fmt.Errorf("writing report: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("writing report: %w", err)
+	}
+	fmt.Fprintln(a.stdout, to)
+	return nil
+}

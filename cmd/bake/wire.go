@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"bake/builder"
+	"bake/internal/builtin"
+	"bake/internal/registry"
+	"bake/provisioners"
+	"bake/steps"
+	"bake/steps/container"
+	"bake/steps/docker"
+	"bake/steps/oci"
+	"bake/steps/publish"
+)
+
+// wiring is everything that serves a template's kinds, joined. This file is
+// the only place that knows all packages. Nothing connects and nothing is
+// opened before it is needed.
+type wiring struct {
+	catalog    builder.Catalog
+	registries *registry.Client
+	embedded   *oci.Engine
+	docker     *docker.Engine
+	choice     func() string // the engine that new machines are made on
+}
+
+// offlineCatalog is the vocabulary alone: enough to read a template.
+func offlineCatalog() (builder.Catalog, error) {
+	w, err := new(app).connect("", "embedded")
+	if err != nil {
+		return builder.Catalog{}, err
+	}
+	return w.catalog, nil
+}
+
+// wire joins the packages for commands that do something.
+func (a *app) wire() (*wiring, error) {
+	dir, err := a.cacheDir()
+	if err != nil {
+		return nil, err
+	}
+	return a.connect(dir, a.flags.engine)
+}
+
+// cacheDir is where layers, downloads and what names meant are kept:
+// $BAKE_CACHE_DIR, or bake's folder in the user's cache directory.
+func (a *app) cacheDir() (string, error) {
+	if dir := a.getenv("BAKE_CACHE_DIR"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", usagef("set BAKE_CACHE_DIR or HOME", "there is no folder for the cache: %w", err)
+	}
+	return filepath.Join(dir, "bake"), nil
+}
+
+func (a *app) connect(dir, engine string) (*wiring, error) {
+	embedded, err := oci.New(oci.Options{Dir: filepath.Join(dir, "store"), Exact: a.getenv("SOURCE_DATE_EPOCH") != ""})
+	if err != nil {
+		return nil, err
+	}
+	w := &wiring{
+		embedded:   embedded,
+		docker:     docker.New(docker.Options{Getenv: a.getenv}),
+		registries: registry.New(registry.Config{CacheDir: below(dir, "registry")}),
+	}
+	w.choice = sync.OnceValue(func() string { return w.choose(engine) })
+	deps := w.deps(dir)
+	w.catalog = builder.Catalog{
+		Sources:      steps.Sources(deps),
+		Provisioners: provisioners.All(),
+		Outputs:      steps.Outputs(deps),
+		Cleaners:     steps.Cleaners(deps),
+		Images:       map[string]builder.ImageOpener{w.docker.Name(): w.docker, w.embedded.Name(): w.embedded},
+	}
+	return w, nil
+}
+
+func (w *wiring) deps(dir string) steps.Deps {
+	ping := func(ctx context.Context) (*docker.Engine, error) { return w.docker, w.docker.Ping(ctx) }
+	return steps.Deps{
+		Container: container.Deps{
+			Engine: func(ctx context.Context, name string) (container.Engine, error) {
+				if name == "" {
+					name = w.choice()
+				}
+				if name == w.docker.Name() {
+					return ping(ctx)
+				}
+				return w.embedded, nil
+			},
+			Registry: w.registries,
+			CacheDir: dir,
+			Local:    func(ctx context.Context) (container.Local, error) { return ping(ctx) },
+			Builtin:  builtin.Image,
+		},
+		Publish: publish.Deps{
+			Registry: w.registries,
+			Loader:   func(ctx context.Context) (publish.Loader, error) { return ping(ctx) },
+		},
+		Cleaners: []map[string]builder.Cleaner{w.docker.Cleaners(), w.embedded.Cleaners()},
+	}
+}
+
+// below is a folder in the cache; none if there is no cache.
+func below(dir, name string) string {
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, name)
+}
+
+// choose turns auto into an engine: Docker if one answers at once.
+func (w *wiring) choose(engine string) string {
+	if engine != "auto" {
+		return engine
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if w.docker.Ping(ctx) == nil {
+		return w.docker.Name()
+	}
+	return w.embedded.Name()
+}
+
+// hasDocker reports whether a Docker engine answers, for what is only worth
+// doing if one does.
+func (w *wiring) hasDocker(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	return w.docker.Ping(ctx) == nil
+}
+
+// prune brings the caches of both engines down to limit bytes each and
+// returns how many bytes that freed.
+func (w *wiring) prune(ctx context.Context, limit int64) (int64, error) {
+	used, err := w.embedded.Prune(ctx, limit)
+	if !w.hasDocker(ctx) {
+		return used.Freed, err
+	}
+	more, derr := w.docker.Prune(ctx, limit)
+	return used.Freed + more, errors.Join(err, derr)
+}
+
+// close ends what the engines of this process hold.
+func (w *wiring) close() error { return w.embedded.Close() }
