@@ -180,7 +180,7 @@ func (p *packagesPin) pin(note string) (builder.Pin, error) {
 	return builder.Pin{
 		Digest: digest, Config: config,
 		Values: map[string]string{
-			"name": name, "digest": string(digest), "release": p.Release, "distribution": p.Distribution,
+			"name": name, "release": p.Release, "distribution": p.Distribution,
 			"created": p.Date.UTC().Format(time.RFC3339), "ref": name + "@" + string(digest),
 		},
 		Summary: fmt.Sprintf("packages of %s of %s%s", name, p.Date.UTC().Format(time.DateTime), note),

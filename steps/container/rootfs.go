@@ -79,7 +79,7 @@ func (s *Rootfs) Pin(ctx context.Context, env builder.PinEnv) (builder.Pin, erro
 	config, err := json.Marshal(data)
 	return builder.Pin{
 		Digest: digestOf("rootfs", []any{data.SHA256, env.Platform}), Config: config,
-		Values:  map[string]string{"name": s.Path, "digest": data.SHA256, "ref": s.Path + "@" + data.SHA256},
+		Values:  map[string]string{"path": s.Path, "digest": data.SHA256, "ref": s.Path + "@" + data.SHA256},
 		Summary: s.Path + "@" + data.SHA256,
 	}, err
 }

@@ -87,7 +87,7 @@ func (s *Builtin) Pin(ctx context.Context, env builder.PinEnv) (builder.Pin, err
 	}
 	return builder.Pin{
 		Digest:  digest,
-		Values:  map[string]string{"name": "builtin", "digest": string(digest)},
+		Values:  map[string]string{"digest": string(digest)},
 		Summary: "builtin@" + string(digest),
 	}, nil
 }

@@ -1,0 +1,70 @@
+package steps_test
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+
+	"bake/builder"
+	"bake/steps"
+)
+
+func TestEveryKeyOfEveryKindIsExplained(t *testing.T) {
+	kinds := map[string]any{}
+	for name, make := range steps.Sources(steps.Deps{}) {
+		kinds["source "+name] = make()
+	}
+	for name, make := range steps.Outputs(steps.Deps{}) {
+		kinds["output "+name] = make()
+	}
+	if len(kinds) < 10 {
+		t.Fatalf("only %d kinds", len(kinds))
+	}
+	for name, kind := range kinds {
+		fields := reflect.TypeOf(kind).Elem()
+		main := 0
+		for i := range fields.NumField() {
+			f := fields.Field(i)
+			key, isKey := f.Tag.Lookup("yaml")
+			if !isKey {
+				continue
+			}
+			if doc := f.Tag.Get("doc"); doc == "" || doc[len(doc)-1] != '.' {
+				t.Errorf("%s: %s: doc is %q, want a sentence", name, key, doc)
+			}
+			if tag := f.Tag.Get("bake"); tag != "" {
+				main++
+			}
+		}
+		if main == 0 {
+			t.Errorf("%s has no short form", name)
+		}
+	}
+}
+
+func TestSourcesCanBeCachedAndOutputsTellWhatTheyTake(t *testing.T) {
+	for name, make := range steps.Sources(steps.Deps{}) {
+		src := make()
+		if _, ok := src.(builder.Snapshotter); !ok {
+			t.Errorf("%s saves no snapshots", name)
+		}
+		if _, ok := src.(builder.Cacher); !ok {
+			t.Errorf("%s finds no earlier images", name)
+		}
+	}
+	for name, make := range steps.Outputs(steps.Deps{}) {
+		if !make().Accepts(builder.ImageArtifact) {
+			t.Errorf("%s takes no images", name)
+		}
+		if make().Accepts(builder.AMIArtifact) != (name == "manifest") {
+			t.Errorf("%s and AMIs: %v", name, make().Accepts(builder.AMIArtifact))
+		}
+	}
+}
+
+func TestCleanersOfAllEnginesAreListed(t *testing.T) {
+	d := steps.Deps{Cleaners: []map[string]builder.Cleaner{{"workspace": nil}, {"container": nil}}}
+	if got := steps.Cleaners(d); len(got) != 2 {
+		t.Errorf("%v", fmt.Sprint(got))
+	}
+}
