@@ -126,6 +126,7 @@ func TestOtherToolsReadWhatIsWritten(t *testing.T) {
 		layout := write("layout", imagefile.OCIDir)
 		for _, args := range [][]string{
 			{skopeo, "copy", "oci-archive:" + write("oci.tar", imagefile.OCI), "dir:" + filepath.Join(dir, "a")},
+			{skopeo, "copy", "docker-archive:" + filepath.Join(dir, "oci.tar"), "dir:" + filepath.Join(dir, "d")}, // as an old docker reads it
 			{skopeo, "copy", "docker-archive:" + write("docker.tar", imagefile.Docker) + ":example.com/web:1.2", "dir:" + filepath.Join(dir, "b")},
 			{skopeo, "copy", "oci:" + layout + ":1.2", "dir:" + filepath.Join(dir, "c")},
 			{umoci, "unpack", "--rootless", "--image", layout + ":1.2", filepath.Join(dir, "bundle")},

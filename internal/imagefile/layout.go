@@ -206,10 +206,25 @@ func (f File) writeOCI(ctx context.Context, contents []*registry.Content) (Writt
 		if err := to.file("index.json", marshal(index)); err != nil {
 			return err
 		}
+		if len(contents) == 1 {
+			if err := to.file("manifest.json", marshal([]dockerItem{f.layoutItem(contents[0])})); err != nil {
+				return err
+			}
+		}
 		return to.close()
 	})
 	out.Size = n
 	return out, err
+}
+
+// layoutItem describes an image of a layout for a docker that does not read
+// layouts (before 25.0): `docker load` takes the archive all the same.
+func (f File) layoutItem(c *registry.Content) dockerItem {
+	item := dockerItem{Config: blobName(hashOf(c.Config)), RepoTags: f.repoTags()}
+	for _, l := range c.Layers {
+		item.Layers = append(item.Layers, blobName(l.Digest))
+	}
+	return item
 }
 
 func bytesOpener(data []byte) func() (io.ReadCloser, error) {

@@ -100,6 +100,7 @@ func (f File) sameImage(s store, d v1.Descriptor, c *registry.Content) bool {
 		}
 		r.Close()
 	}
+	c.Layers = m.Layers
 	return true
 }
 

@@ -94,22 +94,39 @@ func (c *Client) session(ctx context.Context, ref Reference, action string, also
 	if ref.Insecure {
 		key += " insecure"
 	}
+	for {
+		s := c.keep(key, ref)
+		s.ready.Do(func() { s.err = c.logIn(ctx, s, ref, scopes) })
+		if s.err == nil {
+			return s, nil
+		}
+		c.forget(key, s) // the next one tries again
+		if ctx.Err() != nil || !errors.Is(s.err, context.Canceled) {
+			return nil, s.err
+		}
+		// It was given up by somebody else, whose context ended.
+	}
+}
+
+// keep returns the session of that key, a new one if there is none.
+func (c *Client) keep(key string, ref Reference) *session {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	s := c.sessions[key]
 	if s == nil {
 		s = &session{repo: ref.Repository, retry: c.cfg.Retry}
 		c.sessions[key] = s
 	}
-	c.mu.Unlock()
-	s.ready.Do(func() { s.err = c.logIn(ctx, s, ref, scopes) })
-	if s.err != nil {
-		c.mu.Lock()
-		if c.sessions[key] == s {
-			delete(c.sessions, key) // the next one tries again
-		}
-		c.mu.Unlock()
+	return s
+}
+
+// forget drops a session that did not come about.
+func (c *Client) forget(key string, s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sessions[key] == s {
+		delete(c.sessions, key)
 	}
-	return s, s.err
 }
 
 // logIn finds the scheme, the credentials and the first token.

@@ -189,37 +189,39 @@ type manifest struct {
 func (c *Client) manifest(ctx context.Context, s *session, ref Reference) (*manifest, error) {
 	digest := ref.Digest
 	if digest == "" {
-		h, err := s.head(ctx, ref.identifier())
-		if err != nil {
+		var err error
+		if digest, err = s.head(ctx, ref.Tag); err != nil {
 			return nil, err
 		}
-		digest = h // empty if the registry does not tell
 	}
 	if m := c.remembered(digest); m != nil {
 		return m, nil
 	}
-	if digest != "" {
-		ref = ref.WithDigest(digest)
-	}
-	m, err := s.get(ctx, ref.identifier())
+	m, err := s.get(ctx, digest)
 	if err == nil {
 		c.cache.keep(m.digest, m.raw)
 	}
 	return m, err
 }
 
-// head returns the digest of a tag; empty if the registry does not tell it.
+// head returns the digest of a tag. It asks with HEAD, and with GET where the
+// registry does not tell the digest that way.
 func (s *session) head(ctx context.Context, id string) (string, error) {
 	header := http.Header{"Accept": manifestTypes()}
 	resp, err := s.do(ctx, http.MethodHead, s.url("manifests", id).String(), header, http.StatusOK)
-	if StatusOf(err) == http.StatusMethodNotAllowed {
-		return "", nil
+	if err == nil {
+		drain(resp)
+		if digest := resp.Header.Get("Docker-Content-Digest"); digest != "" {
+			return digest, nil
+		}
+	} else if StatusOf(err) != http.StatusMethodNotAllowed {
+		return "", err
 	}
+	m, err := s.get(ctx, id)
 	if err != nil {
 		return "", err
 	}
-	drain(resp)
-	return resp.Header.Get("Docker-Content-Digest"), nil
+	return m.digest.String(), nil
 }
 
 // get fetches a manifest and checks it against its digest, if id is one.

@@ -132,7 +132,13 @@ func (p *push) connect(ctx context.Context) error {
 		}
 	}
 	var err error
-	if p.session, err = p.client.session(ctx, p.To, "push,pull", from...); err != nil {
+	p.session, err = p.client.session(ctx, p.To, "push,pull", from...)
+	if err != nil && len(from) > 0 && ctx.Err() == nil {
+		// Some token servers give nothing if one repository is not ours to read.
+		p.mount = nil
+		p.session, err = p.client.session(ctx, p.To, "push,pull")
+	}
+	if err != nil {
 		return err
 	}
 	digests := make([]string, len(p.Tags))

@@ -378,6 +378,44 @@ func TestSkopeoTakesWhatWasPushed(t *testing.T) {
 	}
 }
 
+func TestATokenServerThatRefusesAnotherRepositoryDoesNotStopThePush(t *testing.T) {
+	server := &registrytest.TokenServer{}
+	inner := server.Rule(nil)
+	proxy := registrytest.NewProxy(t, registrytest.Memory(t), func(r *http.Request) *registrytest.Fault {
+		if r.URL.Path == "/token" && strings.Contains(r.URL.RawQuery, "secret") {
+			return &registrytest.Fault{Status: 403}
+		}
+		return inner(r)
+	})
+	img := registrytest.Image(t)
+	_, err := newClient(t).Push(t.Context(), registry.Push{To: parse(t, proxy.Host+"/x:1"), MountFrom: []string{proxy.Host + "/secret"}}, registry.Variant{Image: img})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkPulled(t, proxy.Host+"/x:1", img)
+}
+
+func TestARegistryThatHidesDigestsIsAskedForTheWhole(t *testing.T) {
+	host := registrytest.Memory(t)
+	proxy := registrytest.NewProxy(t, host, func(r *http.Request) *registrytest.Fault {
+		if r.Method == http.MethodHead && strings.Contains(r.URL.Path, "/manifests/") {
+			return &registrytest.Fault{Status: 405}
+		}
+		return nil
+	})
+	push := registry.Push{To: parse(t, proxy.Host+"/x:1"), Immutable: true}
+	if _, err := newClient(t).Push(t.Context(), registry.Push{To: parse(t, host+"/x:1")}, registry.Variant{Image: registrytest.Image(t)}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := newClient(t).Push(t.Context(), push, registry.Variant{Image: registrytest.Image(t)}); err != nil || !got.Unchanged {
+		t.Errorf("the same: %+v, %v", got, err)
+	}
+	var exists *registry.TagExistsError
+	if _, err := newClient(t).Push(t.Context(), push, registry.Variant{Image: registrytest.Image(t, registrytest.Layer(t, 1, 1))}); !errors.As(err, &exists) {
+		t.Errorf("other content: %v", err)
+	}
+}
+
 func TestACancelledPushStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	proxy := registrytest.NewProxy(t, registrytest.Memory(t), func(r *http.Request) *registrytest.Fault {

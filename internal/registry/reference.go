@@ -125,14 +125,6 @@ func (r Reference) WithDigest(digest string) Reference {
 	return r
 }
 
-// identifier is what stands behind /manifests/ in a URL.
-func (r Reference) identifier() string {
-	if r.Digest != "" {
-		return r.Digest
-	}
-	return r.Tag
-}
-
 // on returns the same image's name on a mirror of its registry.
 func (r Reference) on(mirror string) (Reference, error) {
 	mirror = strings.TrimSuffix(mirror, "/")

@@ -148,6 +148,11 @@ exec "${10}" --create --sort=name --mtime="@$SOURCE_DATE_EPOCH" --clamp-mtime --
 
 // bootstrapEnv keeps this machine's language and secrets out of the system.
 func bootstrapEnv(pin packagesPin, scratch string) []string {
+	if os.Geteuid() != 0 {
+		// mmdebstrap works as another user then, who has to come in: it makes
+		// a directory of its own there, and removes it even when told to stop.
+		scratch = os.TempDir()
+	}
 	env := []string{
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC",
 		"DEBIAN_FRONTEND=noninteractive", "HOME=" + scratch, "TMPDIR=" + scratch,
