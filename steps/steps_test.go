@@ -7,6 +7,7 @@ import (
 
 	"bake/builder"
 	"bake/steps"
+	"bake/steps/container"
 )
 
 func TestEveryKeyOfEveryKindIsExplained(t *testing.T) {
@@ -42,8 +43,8 @@ func TestEveryKeyOfEveryKindIsExplained(t *testing.T) {
 	}
 }
 
-func TestSourcesCanBeCachedAndOutputsTellWhatTheyTake(t *testing.T) {
-	for name, make := range steps.Sources(steps.Deps{}) {
+func TestSourcesOfContainersCanBeCachedAndOutputsTellWhatTheyTake(t *testing.T) {
+	for name, make := range container.Sources(container.Deps{}) {
 		src := make()
 		if _, ok := src.(builder.Snapshotter); !ok {
 			t.Errorf("%s saves no snapshots", name)
