@@ -55,6 +55,7 @@ type Engine struct {
 	configs map[string][]byte      // config files of images, by image id
 	bases   map[string]*sync.Mutex // one build at a time prepares a base
 	others  map[string]*Engine     // engines of resources that were made elsewhere
+	quiet   map[string]bool        // containers whose processes have all ended
 }
 
 // New returns the engine that opts describe. It does not connect.
@@ -62,7 +63,7 @@ func New(opts Options) *Engine {
 	if opts.Getenv == nil {
 		opts.Getenv = os.Getenv
 	}
-	e := &Engine{opts: opts, configs: map[string][]byte{}, bases: map[string]*sync.Mutex{}, others: map[string]*Engine{}}
+	e := &Engine{opts: opts, configs: map[string][]byte{}, bases: map[string]*sync.Mutex{}, others: map[string]*Engine{}, quiet: map[string]bool{}}
 	e.find = sync.OnceValues(func() (endpoint, error) { return find(opts) })
 	e.connect = sync.OnceValues(func() (*client.Client, error) {
 		ep, err := e.find()

@@ -31,11 +31,13 @@ type communicator struct {
 	docker *client.Client
 	id     string
 	test   bool         // other processes than ours belong to the machine
-	logs   func() error // ends the streaming of the main process's output; nil if there is none
+	stays  bool         // the container keeps running between connections
+	logs   func() error // ends the streaming of a test's main process's output; nil if there is none
 
 	mu      sync.Mutex
-	running bool // the container was started
-	active  int  // commands that run now
+	running bool         // the container was started
+	main    *mainProcess // of the container that was started here
+	active  int          // commands that run now
 }
 
 // Run runs a command in the container, which it starts if need be.
@@ -44,6 +46,11 @@ func (c *communicator) Run(ctx context.Context, cmd builder.Command) error {
 		return err
 	}
 	defer c.end()
+	if !fitsMain(cmd) {
+		if err := c.takeMain().keep(); err != nil {
+			return fmt.Errorf("starting container %s: %w", c.id, err)
+		}
+	}
 	if cmd.TTY {
 		return c.runTTY(ctx, cmd)
 	}
@@ -56,6 +63,9 @@ func (c *communicator) Run(ctx context.Context, cmd builder.Command) error {
 			stdin = io.MultiReader(stdin, cmd.Stdin)
 		}
 	}
+	if main := c.takeMain(); main != nil {
+		return main.run(ctx, c, l, stdin, cmd.Stdout, cmd.Stderr)
+	}
 	return c.exec(ctx, container.ExecOptions{User: cmd.User, WorkingDir: cmd.Dir, Cmd: l.Argv}, stdin, cmd.Stdout, cmd.Stderr)
 }
 
@@ -64,7 +74,11 @@ func (c *communicator) begin(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.running {
-		if err := start(ctx, c.docker, c.id); err != nil {
+		state, err := c.docker.ContainerInspect(ctx, c.id)
+		if err == nil && !state.State.Running {
+			err = c.boot(ctx)
+		}
+		if err != nil {
 			return fmt.Errorf("starting container %s: %w", c.id, err)
 		}
 		c.running = true
@@ -202,6 +216,10 @@ func (c *communicator) kill(out *pidWriter) error {
 	if alone {
 		defer c.mu.Unlock()
 		c.running = false
+		if c.main != nil {
+			defer c.main.conn.Close()
+			c.main = nil
+		}
 		return c.killContainer(ctx)
 	}
 	c.mu.Unlock()
@@ -242,12 +260,22 @@ func (c *communicator) killSession(ctx context.Context, pid int) error {
 	return err
 }
 
-// Close ends the connection; the container keeps running.
+// Close ends the connection, and with it, unless they are to stay, all
+// processes of the container: nothing of a step works on after it.
 func (c *communicator) Close() error {
-	if c.logs == nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.logs != nil:
+		return c.logs()
+	case c.main == nil:
+		return nil
+	case c.stays:
+		c.main.conn.Close()
 		return nil
 	}
-	return c.logs()
+	c.running = false
+	return c.main.hangUp(c)
 }
 
 // A pidWriter takes the loader's line off a command's output.

@@ -17,17 +17,13 @@ import (
 // containerKind is the Resource.Kind of containers.
 const containerKind = "container"
 
-// keepAlive is the main process of a build's container: it reaps what is
-// orphaned and ends with its stdin, which the engine keeps open. It needs
-// nothing but the shell. With arguments it runs them beside itself, as the
-// main process of an image under test.
-const keepAlive = `exec 3<&0 </dev/null
-if [ $# -gt 0 ]; then
-("$@" 3<&-; echo "bake: the main process has ended with status $?" >&2) 3<&- &
-fi
-(read -r bake_line <&3) &
-wait $!
-`
+// buildNetwork is the engine's own network: what a step reaches on the embedded
+// engine, this machine's loopback included, it reaches here, and a container
+// starts in half the time. Machines under test have a network of their own.
+const buildNetwork container.NetworkMode = "host"
+
+// hostname is what steps see; one that changes would end up in images.
+const hostname = "bake"
 
 // Details of a Machine.
 const (
@@ -71,7 +67,7 @@ func (e *Engine) Open(ctx context.Context, sc *builder.Scope, from builder.Openi
 func (e *Engine) withContainer(ctx context.Context, sc *builder.Scope, m builder.Machine, name, image string) (builder.Machine, error) {
 	build := sc.Step.Build()
 	r, err := sc.Create(ctx, builder.Resource{Kind: containerKind, Name: name, Where: m.Where}, func(ctx context.Context, r builder.Resource) (string, error) {
-		return e.createContainer(ctx, containerName(build, r.Token), buildContainer(image, containerLabels(sc.Run, build, r.Token)))
+		return e.createContainer(ctx, containerName(build, r.Token), buildContainer(image, containerLabels(sc.Run, build, r.Token)), buildNetwork)
 	})
 	if err != nil {
 		return builder.Machine{}, err
@@ -95,7 +91,7 @@ func withDetail(detail map[string]string, key, value string) map[string]string {
 func buildContainer(image string, labels map[string]string) *container.Config {
 	return &container.Config{
 		Image: image, User: "0:0", Labels: labels,
-		Entrypoint: []string{"/bin/sh", "-c", keepAlive, "bake"}, Cmd: []string{}, OpenStdin: true,
+		Entrypoint: []string{"/bin/sh", "-c", mainProgram, "bake"}, Cmd: []string{}, OpenStdin: true, StdinOnce: true, Hostname: hostname,
 		Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 	}
 }
@@ -103,23 +99,23 @@ func buildContainer(image string, labels map[string]string) *container.Config {
 // createContainer makes a container and returns its name, which is its id for
 // bake: it stays when the container is made anew. One of this name that is
 // there already is of an earlier attempt.
-func (e *Engine) createContainer(ctx context.Context, name string, config *container.Config) (string, error) {
+func (e *Engine) createContainer(ctx context.Context, name string, config *container.Config, network container.NetworkMode) (string, error) {
 	c, err := e.client(ctx)
 	if err != nil {
 		return "", err
 	}
-	host := &container.HostConfig{LogConfig: container.LogConfig{Type: "none"}}
+	host := &container.HostConfig{LogConfig: container.LogConfig{Type: "none"}, NetworkMode: network}
 	_, err = c.ContainerCreate(ctx, config, host, nil, nil, name)
-	if errdefs.IsConflict(err) {
+	switch {
+	case errdefs.IsConflict(err):
 		if err := e.removeContainer(ctx, name); err != nil {
 			return "", err
 		}
 		_, err = c.ContainerCreate(ctx, config, host, nil, nil, name)
+	case errdefs.IsInvalidArgument(err) && network.IsHost(): // an engine with user namespaces does not share its network
+		return e.createContainer(ctx, name, config, "")
 	}
-	if err != nil {
-		return "", err
-	}
-	return name, nil
+	return name, err
 }
 
 // Dial connects to a machine of this or an earlier process.
@@ -129,7 +125,7 @@ func (e *Engine) Dial(ctx context.Context, sc *builder.Scope, m builder.Machine)
 	if err != nil {
 		return nil, err
 	}
-	comm := &communicator{engine: e, docker: c, id: m.ID}
+	comm := &communicator{engine: e, docker: c, id: m.ID, stays: m.Detail[detailSquash] != ""}
 	if m.Detail[detailTest] != "" {
 		if err := comm.startTest(ctx, sc); err != nil {
 			return nil, errors.Join(err, comm.Close())

@@ -10,6 +10,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/client"
 
 	"bake/builder"
 )
@@ -31,8 +32,7 @@ func (e *Engine) Snapshot(ctx context.Context, sc *builder.Scope, m builder.Mach
 	if err != nil {
 		return m, err
 	}
-	// Nothing of the step may go on writing while the engine reads.
-	if err := (&communicator{docker: c, id: m.ID}).killContainer(ctx); err != nil {
+	if err := at.silence(ctx, c, m.ID); err != nil {
 		return m, err
 	}
 	commit, err := c.ContainerCommit(ctx, m.ID, container.CommitOptions{
@@ -49,6 +49,32 @@ func (e *Engine) Snapshot(ctx context.Context, sc *builder.Scope, m builder.Mach
 		go at.discard(old)
 	}
 	return m, err
+}
+
+// silence ends all processes of a container: nothing of a step may go on
+// writing while the engine reads.
+func (e *Engine) silence(ctx context.Context, c *client.Client, id string) error {
+	if e.forgetEnd(id) {
+		return nil
+	}
+	return (&communicator{docker: c, id: id}).killContainer(ctx)
+}
+
+// noteEnd remembers that a container's processes have ended, before the engine
+// has put its own affairs in order.
+func (e *Engine) noteEnd(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.quiet[id] = true
+}
+
+// forgetEnd returns what noteEnd has noted, once.
+func (e *Engine) forgetEnd(id string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	quiet := e.quiet[id]
+	delete(e.quiet, id)
+	return quiet
 }
 
 // discard removes a container that nobody needs any more. If this process ends
@@ -128,7 +154,7 @@ func (e *Engine) Rollback(ctx context.Context, sc *builder.Scope, m builder.Mach
 	if err := e.removeContainer(ctx, m.ID); err != nil {
 		return fmt.Errorf("removing container %s: %w", m.ID, err)
 	}
-	_, err = e.createContainer(ctx, m.ID, buildContainer(standsOn(m), containerLabels(sc.Run, sc.Step.Build(), m.Detail[detailToken])))
+	_, err = e.createContainer(ctx, m.ID, buildContainer(standsOn(m), containerLabels(sc.Run, sc.Step.Build(), m.Detail[detailToken])), buildNetwork)
 	if errdefs.IsNotFound(err) {
 		return fmt.Errorf("image %s of the last finished step is gone: %w", standsOn(m), err)
 	}

@@ -11,6 +11,17 @@ import (
 	"bake/builder"
 )
 
+// keepAlive is the main process of a container under test: it runs the image's
+// own beside itself, reaps what is orphaned and ends with its stdin, which the
+// engine keeps open.
+const keepAlive = `exec 3<&0 </dev/null
+if [ $# -gt 0 ]; then
+("$@" 3<&-; echo "bake: the main process has ended with status $?" >&2) 3<&- &
+fi
+(read -r bake_line <&3) &
+wait $!
+`
+
 // openTest makes a container as users of the image would: with its own user,
 // environment and main process. Where the image has a shell, the main process
 // runs beside one that keeps the container, so that a service that ends, or a
@@ -31,7 +42,7 @@ func (e *Engine) openTest(ctx context.Context, sc *builder.Scope, from builder.O
 			Image: id, Labels: containerLabels(sc.Run, build, r.Token), OpenStdin: true, Cmd: []string{},
 			Entrypoint: append([]string{"/bin/sh", "-c", keepAlive, "bake"}, slices.Concat(img.Config.Entrypoint, img.Config.Cmd)...),
 		}
-		name, err := e.createContainer(ctx, containerName(build, r.Token), config)
+		name, err := e.createContainer(ctx, containerName(build, r.Token), config, "")
 		if err != nil || e.hasShell(ctx, name) {
 			return name, err
 		}
@@ -39,7 +50,7 @@ func (e *Engine) openTest(ctx context.Context, sc *builder.Scope, from builder.O
 			return "", err
 		}
 		config.Entrypoint, config.Cmd = img.Config.Entrypoint, img.Config.Cmd
-		return e.createContainer(ctx, name, config)
+		return e.createContainer(ctx, name, config, "")
 	})
 	m.ID = r.ID
 	return m, err
