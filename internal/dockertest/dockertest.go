@@ -3,6 +3,7 @@
 package dockertest
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"os"
@@ -104,7 +105,9 @@ func answers(host string) error {
 		Timeout: 3 * time.Second,
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
-			Dial:              func(string, string) (net.Conn, error) { return net.Dial(network, addr) },
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, addr)
+			},
 		},
 	}
 	resp, err := client.Get("http://docker/_ping")

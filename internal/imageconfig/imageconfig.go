@@ -25,6 +25,7 @@ func Final(base []byte, diffIDs, steps []string, f builder.Freezing) ([]byte, er
 		return nil, fmt.Errorf("the image has %d layers, not %d of its base and %d of its own", len(diffIDs), len(file.RootFS.DiffIDs), len(steps))
 	}
 	file.Created = v1.Time{Time: f.Created.UTC()}
+	//lint:ignore SA1019 a base image may still have the field
 	file.Author, file.Container, file.DockerVersion = "", "", ""
 	file.RootFS = v1.RootFS{Type: "layers", DiffIDs: make([]v1.Hash, len(diffIDs))}
 	for i, id := range diffIDs {

@@ -75,6 +75,7 @@ func TestTemplateChangesOnlyWhatItNames(t *testing.T) {
 			if diff := cmp.Diff(history, got.History); diff != "" {
 				t.Errorf("history (-want +got):\n%s", diff)
 			}
+			//lint:ignore SA1019 the base has the field
 			if got.Author+got.Container+got.DockerVersion != "" || !got.Created.Equal(f.Created) {
 				t.Errorf("it tells how it was made: %s", data)
 			}

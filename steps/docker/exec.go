@@ -95,16 +95,20 @@ func (c *communicator) end() {
 
 // exec runs what a shell.Loader starts.
 func (c *communicator) exec(ctx context.Context, opts container.ExecOptions, stdin io.Reader, stdout, stderr io.Writer) error {
-	opts.AttachStdin, opts.AttachStdout, opts.AttachStderr = true, true, true
+	opts.AttachStdin, opts.AttachStdout, opts.AttachStderr = stdin != nil, true, true
 	id, conn, err := c.attach(ctx, opts)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	go func() {
-		_, _ = io.Copy(conn.Conn, stdin) // a command need not read all of its input
-		_ = conn.CloseWrite()
-	}()
+	if stdin != nil {
+		go func() {
+			_, _ = io.Copy(conn.Conn, stdin) // a command need not read all of its input
+			if !opts.Tty {                   // the end of a terminal's input ends its output too
+				_ = conn.CloseWrite()
+			}
+		}()
+	}
 	out := &pidWriter{next: orDiscard(stdout), known: make(chan struct{})}
 	copied := make(chan error, 1)
 	go func() {

@@ -30,7 +30,7 @@ func (c *communicator) runTTY(ctx context.Context, cmd builder.Command) error {
 	opts := container.ExecOptions{User: cmd.User, WorkingDir: cmd.Dir, Tty: true, Env: environ(cmd.Env)}
 	if len(cmd.Argv) > 0 {
 		opts.Cmd = append([]string{"/bin/sh", "-c", programText, "bake"}, cmd.Argv...)
-		return c.exec(ctx, opts, orEmpty(cmd.Stdin), cmd.Stdout, cmd.Stderr)
+		return c.exec(ctx, opts, cmd.Stdin, cmd.Stdout, cmd.Stderr)
 	}
 	file := "/dev/shm/bake-" + rand.Text()
 	if err := c.store(ctx, cmd, file); err != nil {
@@ -41,7 +41,7 @@ func (c *communicator) runTTY(ctx context.Context, cmd builder.Command) error {
 		interpreter = []string{"/bin/sh", "-e"}
 	}
 	opts.Cmd = append([]string{"/bin/sh", "-c", terminalText, "bake", file}, interpreter...)
-	return c.exec(ctx, opts, orEmpty(nil), cmd.Stdout, cmd.Stderr)
+	return c.exec(ctx, opts, nil, cmd.Stdout, cmd.Stderr)
 }
 
 // store writes the script to a file that only the command's user may read.
@@ -69,11 +69,4 @@ func storing(user, file string) container.ExecOptions {
 func scriptInput(script string) io.Reader {
 	head := shell.LoadProgram(nil, nil).Head
 	return strings.NewReader(head + strings.TrimSuffix(script, "\n") + "\n")
-}
-
-func orEmpty(r io.Reader) io.Reader {
-	if r == nil {
-		return strings.NewReader("")
-	}
-	return r
 }
