@@ -10,6 +10,7 @@ import (
 	"iter"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -47,7 +48,7 @@ func (e *Engine) Dial(ctx context.Context, sc *builder.Scope, m builder.Machine)
 	if err != nil {
 		return nil, err
 	}
-	c := &communicator{box: box, config: file.Config, rootless: s.host.Identity().Rootless, oneID: s.host.Identity().OneID}
+	c := &communicator{box: box, config: file.Config, oneID: s.host.Identity().OneID}
 	c.user = "0:0"
 	if m.Detail[detailTest] != "" {
 		c.user = file.Config.User
@@ -85,19 +86,19 @@ func (e *Engine) lower(ctx context.Context, s *store, sc *builder.Scope, m build
 			once = append(once, d)
 		}
 	}
-	return append(once, "skeleton"), nil
+	once, err = e.shallow(ctx, s, sc, once)
+	return append(once, "skeleton"), err
 }
 
 // start boots the container of a workspace.
 func (s *store) start(ctx context.Context, sc *builder.Scope, m builder.Machine, lower []string) (*rootfs.Container, error) {
-	w, err := s.ensureWorkspace(ctx, sc, m)
-	if err != nil {
+	if _, err := s.ensureWorkspace(ctx, sc, m); err != nil {
 		return nil, err
 	}
-	if err := s.prepareUpper(ctx, m, w); err != nil {
+	if err := s.prepareUpper(m); err != nil {
 		return nil, err
 	}
-	upper, work := s.workspace(m.ID, "upper"), s.workspace(m.ID, "work")
+	upper, work := s.upper(m), s.workspace(m.ID, "work")
 	if st, err := os.Stat(s.path("layers", lower[0])); err == nil {
 		if err := os.Chmod(upper, st.Mode()); err != nil { // the root directory is the upper one's
 			return nil, err
@@ -111,7 +112,7 @@ func (s *store) start(ctx context.Context, sc *builder.Scope, m builder.Machine,
 	}
 	rel := "../work/" + m.ID + "/"
 	box, err := s.host.Start(ctx, rootfs.Config{
-		Base: s.path("layers"), Lower: lower, Upper: rel + "upper", Work: rel + "work", Root: rel + "root",
+		Base: s.path("layers"), Lower: lower, Upper: rel + filepath.Base(upper), Work: rel + "work", Root: rel + "root",
 		Hostname: hostname, Files: rootfs.NetworkFiles(hostname),
 	})
 	if err != nil {
@@ -129,7 +130,6 @@ type communicator struct {
 	box      *rootfs.Container
 	config   v1.Config
 	user     string // who commands run as
-	rootless bool
 	oneID    bool
 	main     chan struct{} // closed when the image's program has ended
 	stopMain context.CancelFunc
@@ -180,24 +180,28 @@ func (c *communicator) environ(env map[string]string) []string {
 func (c *communicator) explain(err error) error {
 	exit, ok := errors.AsType[*rootfs.ExitError](err)
 	if !ok {
-		return err
+		return c.hinted(err)
 	}
 	out := &builder.ExitError{Code: exit.Code}
 	if exit.Signal != 0 {
 		out.Signal = rootfs.SignalName(exit.Signal)
 	}
-	if c.oneID {
-		return &oneIDError{out}
-	}
-	return out
+	return c.hinted(out)
 }
 
-// A oneIDError is a command that failed where only one user id is mapped,
-// which may be why.
-type oneIDError struct{ *builder.ExitError }
+// hinted adds a hint where only one user id is mapped, which may be why.
+func (c *communicator) hinted(err error) error {
+	if err == nil || !c.oneID {
+		return err
+	}
+	return &oneIDError{err}
+}
 
-// Unwrap returns the command's own error.
-func (e *oneIDError) Unwrap() error { return e.ExitError }
+// A oneIDError is what failed where only one user id is mapped.
+type oneIDError struct{ error }
+
+// Unwrap returns the error itself.
+func (e *oneIDError) Unwrap() error { return e.error }
 
 // Hint says what to do if that was the reason.
 func (e *oneIDError) Hint() string {
@@ -207,7 +211,7 @@ func (e *oneIDError) Hint() string {
 
 // Put writes files below dst.
 func (c *communicator) Put(ctx context.Context, dst string, files iter.Seq2[builder.File, error]) error {
-	return c.box.Put(ctx, dst, tree.Options{KeepLinks: true}, func(fn tree.Func) error {
+	return c.hinted(c.box.Put(ctx, dst, tree.Options{KeepLinks: true}, func(fn tree.Func) error {
 		for f, err := range files {
 			if err != nil {
 				return err
@@ -217,7 +221,7 @@ func (c *communicator) Put(ctx context.Context, dst string, files iter.Seq2[buil
 			}
 		}
 		return nil
-	})
+	}))
 }
 
 func putOne(f builder.File, fn tree.Func) error {

@@ -30,7 +30,7 @@ func (e *Engine) Freeze(ctx context.Context, sc *builder.Scope, m builder.Machin
 	if err != nil {
 		return builder.Artifact{}, fmt.Errorf("the base image %s: %w", m.Detail[detailBase], err)
 	}
-	packings, err := e.packings(ctx, s, sc, m, f)
+	packings, err := e.packings(ctx, s, sc, m, base, f)
 	if err != nil {
 		return builder.Artifact{}, err
 	}
@@ -54,14 +54,7 @@ func (e *Engine) Freeze(ctx context.Context, sc *builder.Scope, m builder.Machin
 
 // saveRest makes a layer of what has changed since the last snapshot, if anything has.
 func (e *Engine) saveRest(ctx context.Context, s *store, sc *builder.Scope, m builder.Machine, f builder.Freezing) (builder.Machine, error) {
-	w, err := s.ensureWorkspace(ctx, sc, m)
-	if err != nil {
-		return m, err
-	}
-	if w.Snapshot != m.Snapshot {
-		return m, nil // what is there belongs to another point
-	}
-	changed, err := os.ReadDir(s.workspace(m.ID, "upper"))
+	changed, err := os.ReadDir(s.upper(m))
 	if err != nil || len(changed) == 0 {
 		return m, nil
 	}
@@ -69,7 +62,7 @@ func (e *Engine) saveRest(ctx context.Context, s *store, sc *builder.Scope, m bu
 }
 
 // packings are the layers above the base's, lowest first.
-func (e *Engine) packings(ctx context.Context, s *store, sc *builder.Scope, m builder.Machine, f builder.Freezing) ([]packing, error) {
+func (e *Engine) packings(ctx context.Context, s *store, sc *builder.Scope, m builder.Machine, base imageRecord, f builder.Freezing) ([]packing, error) {
 	chain, err := s.chain(m)
 	if err != nil {
 		return nil, err
@@ -80,7 +73,7 @@ func (e *Engine) packings(ctx context.Context, s *store, sc *builder.Scope, m bu
 		if err != nil {
 			return nil, fmt.Errorf("saved step %s: %w", rec.Step, err)
 		}
-		all = append(all, packing{[]string{dir}, rec.Step})
+		all = append(all, packing{dirs: []string{dir}, step: rec.Step})
 	}
 	if !f.Squash || len(all) == 0 {
 		return all, nil
@@ -88,6 +81,13 @@ func (e *Engine) packings(ctx context.Context, s *store, sc *builder.Scope, m bu
 	one := packing{step: f.Build}
 	for _, p := range slices.Backward(all) {
 		one.dirs = append(one.dirs, p.dirs...)
+	}
+	for _, l := range base.Layers {
+		rec, err := e.layer(ctx, s, sc, l, s.openBlob(l.Blob))
+		if err != nil {
+			return nil, err
+		}
+		one.below = append(one.below, rec.Dir)
 	}
 	return []packing{one}, nil
 }
@@ -160,6 +160,7 @@ func finalConfig(base []byte, layers []layerRecord, packings []packing, f builde
 	}
 	file.Created = v1.Time{Time: f.Created.UTC()}
 	file.Author, file.Container = "", ""
+	file.DockerVersion = "" //lint:ignore SA1019 an old base may have it, and it is not true of this image
 	file.RootFS = v1.RootFS{Type: "layers", DiffIDs: make([]v1.Hash, len(layers))}
 	for i, l := range layers {
 		if file.RootFS.DiffIDs[i], err = v1.NewHash(l.DiffID); err != nil {

@@ -39,6 +39,10 @@ func (s *store) openBlob(digest string) func() (io.ReadCloser, error) {
 // useLayer finds a layer whose directory and blob are there and keeps it from
 // being pruned.
 func (s *store) useLayer(diffID string) (rec layerRecord, err error) {
+	if known, ok := s.known.Load(kindLayer + diffID); ok {
+		return known.(layerRecord), nil
+	}
+	defer func() { s.remember(kindLayer+diffID, rec, err) }()
 	err = s.use(func() ([]string, error) {
 		if rec, err = read[layerRecord](s, kindLayer, diffID); err != nil {
 			return nil, err
@@ -64,6 +68,10 @@ func exists(path string) bool {
 
 // useImage finds an image all of whose blobs are there.
 func (s *store) useImage(id string) (rec imageRecord, err error) {
+	if known, ok := s.known.Load(kindImage + id); ok {
+		return known.(imageRecord), nil
+	}
+	defer func() { s.remember(kindImage+id, rec, err) }()
 	err = s.use(func() ([]string, error) {
 		if rec, err = read[imageRecord](s, kindImage, id); err != nil {
 			return nil, err

@@ -28,13 +28,12 @@ const (
 	detailTest = "test" // the image's own program runs in it
 )
 
-// A workspace is a machine's directory as others find it: what it belongs to,
-// and what it needs kept.
+// A workspace is a machine's directory as others find it: what it belongs to.
+// What its changes stand on is in the name of the directory that takes them.
 type workspace struct {
 	Run      builder.RunID    `json:"run"`
 	Resource builder.Resource `json:"resource"`
 	Base     string           `json:"base"`
-	Snapshot string           `json:"snapshot,omitempty"` // what upper stands on
 }
 
 func (s *store) workspace(id string, parts ...string) string {
@@ -120,16 +119,25 @@ func (s *store) ensureWorkspace(ctx context.Context, sc *builder.Scope, m builde
 	if !errors.Is(err, builder.ErrNotFound) {
 		return w, err
 	}
-	w = workspace{Run: sc.Run, Resource: builder.Resource{Kind: workspaceKind, Name: "workspace", Where: s.dir, ID: m.ID}, Base: m.Detail[detailBase], Snapshot: m.Snapshot}
+	w = workspace{Run: sc.Run, Resource: builder.Resource{Kind: workspaceKind, Name: "workspace", Where: s.dir, ID: m.ID}, Base: m.Detail[detailBase]}
 	return w, s.makeWorkspace(ctx, m.ID, w)
 }
 
-func (s *store) writeWorkspace(id string, w workspace) error {
-	data, err := json.Marshal(w)
-	if err != nil {
-		return err
+// upperPrefix begins the name of the directory that takes changes; the
+// snapshot that they stand on follows.
+const upperPrefix = "upper-"
+
+// upper is the directory that takes a machine's changes. After a crash there
+// may be one more, with what was done on another snapshot.
+func (s *store) upper(m builder.Machine) string { return s.workspace(m.ID, upperPrefix+m.Snapshot) }
+
+// prepareUpper makes sure that it is there.
+func (s *store) prepareUpper(m builder.Machine) error {
+	err := os.Mkdir(s.upper(m), 0o755)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
 	}
-	return s.writeFile(s.workspace(id, "machine.json"), data)
+	return err
 }
 
 // A PlatformError says that this machine cannot run programs of a platform.

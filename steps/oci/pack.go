@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,17 +24,19 @@ import (
 )
 
 // Compression is by blocks of a fixed size, so that the bytes do not depend on
-// the number of processors that share the work. Level and size are measured
-// (BenchmarkPack): a higher level costs twice the time for a hundredth less.
+// the number of processors that share the work. Level 2 packs programs and
+// libraries to 0.53 of their size at 173 MB/s and processor; level 1 to 0.54 at
+// the same speed, level 3 to 0.52 at 126, level 6 to 0.50 at 83.
 const (
-	gzipLevel = 1
+	gzipLevel = 2
 	gzipBlock = 512 << 10
 )
 
 // A packing is a layer to be packed: directories of layers that become one, top first.
 type packing struct {
-	dirs []string
-	step string
+	dirs  []string
+	step  string
+	below []string // directories of the base's layers, if dirs are several
 }
 
 // name is under which the result is remembered.
@@ -41,7 +44,7 @@ func (p packing) name() string {
 	if len(p.dirs) == 1 {
 		return p.dirs[0]
 	}
-	return address(append([]string{"squash"}, p.dirs...)...)
+	return address(append([]string{"squash"}, slices.Concat(p.dirs, []string{""}, p.below)...)...)
 }
 
 // pack makes the blob of a layer, unless there is one that serves. It does
@@ -120,11 +123,8 @@ func (s *store) packBlob(ctx context.Context, sc *builder.Scope, p packing, limi
 	defer report.end()
 	plain := &tarDigester{w: w, hash: sha256.New(), meter: report}
 	tw := &layerWriter{tw: tar.NewWriter(plain), limit: limit}
-	dirs := make([]string, len(p.dirs))
-	for i, d := range p.dirs {
-		dirs[i] = s.path("layers", d)
-	}
-	if err := s.host.Walk(ctx, dirs, rootfs.Options{Layer: true}, tw.write); err != nil {
+	o := rootfs.Options{Layer: true, Squash: len(p.dirs) > 1, Below: s.layerPaths(p.below)}
+	if err := s.host.Walk(ctx, s.layerPaths(p.dirs), o, tw.write); err != nil {
 		return layerRecord{}, 0, err
 	}
 	if err := tw.tw.Close(); err != nil {
@@ -132,6 +132,14 @@ func (s *store) packBlob(ctx context.Context, sc *builder.Scope, p packing, limi
 	}
 	rec := layerRecord{DiffID: "sha256:" + hex.EncodeToString(plain.hash.Sum(nil)), Size: plain.n}
 	return rec, tw.newest, w.finish(&rec)
+}
+
+func (s *store) layerPaths(dirs []string) []string {
+	paths := make([]string, len(dirs))
+	for i, d := range dirs {
+		paths[i] = s.path("layers", d)
+	}
+	return paths
 }
 
 // A layerWriter writes entries as the tar of a layer that is the same wherever

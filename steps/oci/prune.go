@@ -84,10 +84,10 @@ func (p *pruning) look(ctx context.Context) error {
 	}
 	p.findSnapshots()
 	p.findImages()
+	p.findMerges()
 	for _, it := range p.items {
 		it.kept = used[it.name] || used["sha256:"+it.name]
 		for _, name := range it.objects {
-			it.kept = it.kept || used[name]
 			if o := p.objects[name]; o != nil {
 				o.users++
 			}
@@ -113,16 +113,26 @@ func (p *pruning) keepWorkspaces(used map[string]bool) error {
 			continue
 		}
 		used[w.Base] = true
-		for id := w.Snapshot; id != ""; {
-			used[id] = true
-			rec, err := read[snapshotRecord](p.store, kindSnapshot, id)
-			if err != nil {
-				break
-			}
-			id = rec.Parent
+		uppers, err := filepath.Glob(p.workspace(e.Name(), upperPrefix+"*"))
+		if err != nil {
+			return err
+		}
+		for _, u := range uppers {
+			p.keepChain(strings.TrimPrefix(filepath.Base(u), upperPrefix), used)
 		}
 	}
 	return nil
+}
+
+func (p *pruning) keepChain(id string, used map[string]bool) {
+	for id != "" && !used[id] {
+		used[id] = true
+		rec, err := read[snapshotRecord](p.store, kindSnapshot, id)
+		if err != nil {
+			return
+		}
+		id = rec.Parent
+	}
 }
 
 func (p *pruning) findLayers(ctx context.Context) error {
@@ -237,6 +247,16 @@ func (p *pruning) findImages() {
 			}
 		}
 		p.items = append(p.items, it)
+	})
+}
+
+func (p *pruning) findMerges() {
+	p.records(kindMerge, func(it *item) {
+		rec, err := read[mergeRecord](p.store, kindMerge, it.name)
+		if err == nil {
+			it.objects = []string{rec.Dir}
+			p.items = append(p.items, it)
+		}
 	})
 }
 

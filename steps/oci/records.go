@@ -14,9 +14,10 @@ const (
 	kindLayer    = "layers"    // diff id -> layerRecord
 	kindPack     = "packs"     // layer directory -> packRecord, the last one
 	kindSnapshot = "snapshots" // snapshot id -> snapshotRecord
-	kindStep     = "steps"     // hash of predecessor and key -> id of the newest snapshot
+	kindStep     = "steps"     // hash of predecessor and key -> the newest snapshotRecord
 	kindImage    = "images"    // config digest -> imageRecord
 	kindBase     = "bases"     // hash of pin and platform -> config digest
+	kindMerge    = "merges"    // hash of layer directories -> mergeRecord
 	kindSize     = "sizes"     // layer directory -> bytes on the disk
 	kindArtifact = "artifacts" // build key -> builder.Artifact, once the tests have passed
 )
@@ -53,6 +54,12 @@ func (p packRecord) fits(created int64, exact bool) bool {
 		return true
 	}
 	return !exact && p.Created <= created
+}
+
+// A mergeRecord is a directory that many layers were merged to.
+type mergeRecord struct {
+	Dir  string `json:"dir"`
+	Boot string `json:"boot"` // see layerRecord
 }
 
 // A snapshotRecord is a layer that a step left, and what it stands on.

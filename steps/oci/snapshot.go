@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"time"
 
@@ -16,6 +14,10 @@ import (
 // its blob, and keeps it from being pruned. The directory may be another than
 // the one recorded.
 func (s *store) useSnapshot(id string) (rec snapshotRecord, err error) {
+	if known, ok := s.known.Load(kindSnapshot + id); ok {
+		return known.(snapshotRecord), nil
+	}
+	defer func() { s.remember(kindSnapshot+id, rec, err) }()
 	err = s.use(func() ([]string, error) {
 		if rec, err = read[snapshotRecord](s, kindSnapshot, id); err != nil {
 			return nil, err
@@ -98,11 +100,11 @@ func (e *Engine) Restore(ctx context.Context, sc *builder.Scope, m builder.Machi
 // stepSnapshot finds the snapshot that key left on top of what m stands on.
 func (s *store) stepSnapshot(m builder.Machine, key builder.SnapshotKey) (snapshotRecord, error) {
 	name := stepName(m.Detail[detailBase], m.Snapshot, key.Key)
-	id, err := read[string](s, kindStep, name)
+	newest, err := read[snapshotRecord](s, kindStep, name)
 	if err != nil {
-		return snapshotRecord{}, err
+		return newest, err
 	}
-	rec, err := s.useSnapshot(id)
+	rec, err := s.useSnapshot(newest.ID)
 	if err != nil {
 		return rec, err
 	}
@@ -119,28 +121,24 @@ func (e *Engine) Snapshot(ctx context.Context, sc *builder.Scope, m builder.Mach
 	if err != nil {
 		return m, err
 	}
-	w, err := s.readWorkspace(m.ID)
-	if err != nil {
-		return m, err
-	}
-	if err := s.prepareUpper(ctx, m, w); err != nil { // a step that ran no command on the machine
+	if err := s.prepareUpper(m); err != nil { // a step that ran no command on the machine
 		return m, err
 	}
 	rec := snapshotRecord{ID: newID(), Parent: m.Snapshot, Base: m.Detail[detailBase], Dir: newID(), Key: key.Key, Step: key.Step, Created: time.Now(), Boot: s.boot}
 	err = s.use(func() ([]string, error) {
-		if err := s.host.Rename(ctx, s.workspace(m.ID, "upper"), s.path("layers", rec.Dir)); err != nil {
+		if err := s.host.Rename(ctx, s.upper(m), s.path("layers", rec.Dir)); err != nil {
 			return nil, err
 		}
 		if err := write(s, kindSnapshot, rec.ID, rec); err != nil {
 			return nil, err
 		}
-		return []string{rec.ID, rec.Dir}, write(s, kindStep, stepName(rec.Base, rec.Parent, rec.Key), rec.ID)
+		return []string{rec.ID, rec.Dir}, s.alias(kindSnapshot, rec.ID, kindStep, stepName(rec.Base, rec.Parent, rec.Key))
 	})
 	if err != nil {
 		return m, err
 	}
-	m.Snapshot, w.Snapshot = rec.ID, rec.ID
-	return m, s.writeWorkspace(m.ID, w)
+	m.Snapshot = rec.ID
+	return m, s.prepareUpper(m) // its name keeps the snapshot from being pruned
 }
 
 // Rollback throws away what has changed since the last snapshot.
@@ -150,30 +148,5 @@ func (e *Engine) Rollback(ctx context.Context, sc *builder.Scope, m builder.Mach
 		return err
 	}
 	s.endProcess(m.ID)
-	for _, d := range []string{"upper", "work"} {
-		if err := s.remove(ctx, s.workspace(m.ID, d)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// prepareUpper makes sure that there is an upper directory that stands on the
-// machine's snapshot. After a crash it may stand on another; it goes then.
-func (s *store) prepareUpper(ctx context.Context, m builder.Machine, w workspace) error {
-	upper := s.workspace(m.ID, "upper")
-	if w.Snapshot != m.Snapshot {
-		if err := s.remove(ctx, upper); err != nil {
-			return err
-		}
-		w.Snapshot = m.Snapshot
-		if err := s.writeWorkspace(m.ID, w); err != nil {
-			return err
-		}
-	}
-	err := os.Mkdir(upper, 0o755)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	return err
+	return s.remove(ctx, s.upper(m))
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"bake/builder"
@@ -22,7 +23,7 @@ import (
 //	layers/ID       one layer as overlayfs takes it; layers/skeleton lies below all
 //	blobs/HEX       content by its sha256: packed layers, configs, manifests
 //	records/KIND/NAME.json  what is known, one fact per file (see records.go)
-//	work/ID         machines: upper, work, root, machine.json, pid
+//	work/ID         machines: machine.json, pid, root, upper-SNAPSHOT and overlayfs's work
 //	tmp/            what is being made
 //	leases/         what running processes use (see lease.go)
 //
@@ -33,6 +34,8 @@ type store struct {
 	host *rootfs.Host
 	boot string // changes when the machine is booted
 	*lease
+	// known are records of what this process uses: nobody prunes it, so they stay true.
+	known sync.Map
 }
 
 // openStore opens the store for the user ids that containers have here: the
@@ -148,6 +151,30 @@ func write[T any](s *store, kind, name string, v T) error {
 		err = s.writeFile(path, data)
 	}
 	return err
+}
+
+// alias gives a record a second name, in place of what had it before.
+func (s *store) alias(kind, name, otherKind, other string) error {
+	tmp, path := s.temp(), s.record(otherKind, other)
+	if err := os.Link(s.record(kind, name), tmp); err != nil {
+		return err
+	}
+	err := os.Rename(tmp, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			err = os.Rename(tmp, path)
+		}
+	}
+	if err != nil {
+		os.Remove(tmp)
+	}
+	return err
+}
+
+func (s *store) remember(name string, rec any, err error) {
+	if err == nil {
+		s.known.Store(name, rec)
+	}
 }
 
 func (s *store) record(kind, name string) string {

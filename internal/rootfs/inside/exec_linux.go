@@ -57,6 +57,9 @@ func (s *server) startCommand(x *wire.Exec, files []*os.File) (*proc, *os.File, 
 	if err != nil {
 		return nil, nil, err
 	}
+	if s.oneID && (who.uid != 0 || who.gid != 0) {
+		return nil, nil, fmt.Errorf("user %q: this user may map no other user or group id than root's", x.User)
+	}
 	argv, env := texts(x.Argv), environment(texts(x.Env), who, x.TTY)
 	if len(argv) == 0 {
 		return nil, nil, errors.New("no command")

@@ -135,15 +135,16 @@ func Xattrs(path string) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, _, e := syscall.Syscall(syscall.SYS_LLISTXATTR, uintptr(unsafe.Pointer(p)), 0, 0)
+	// The size that the call would tell beforehand is wrong on overlayfs.
+	names := make([]byte, 256)
+	n, _, e := syscall.Syscall(syscall.SYS_LLISTXATTR, uintptr(unsafe.Pointer(p)), bytesPtr(names), uintptr(len(names)))
+	if e == syscall.ERANGE {
+		names = make([]byte, 1<<16) // XATTR_LIST_MAX
+		n, _, e = syscall.Syscall(syscall.SYS_LLISTXATTR, uintptr(unsafe.Pointer(p)), bytesPtr(names), uintptr(len(names)))
+	}
 	if e == syscall.ENOTSUP || e == 0 && n == 0 {
 		return nil, nil
 	}
-	if e != 0 {
-		return nil, e
-	}
-	names := make([]byte, n)
-	n, _, e = syscall.Syscall(syscall.SYS_LLISTXATTR, uintptr(unsafe.Pointer(p)), bytesPtr(names), uintptr(len(names)))
 	if e != 0 {
 		return nil, e
 	}

@@ -40,6 +40,11 @@ type Options struct {
 	Layer bool
 	// UserXattr: overlayfs keeps its marks in user.overlay.*, as it does in a user namespace.
 	UserXattr bool
+	// Squash: several layers become one that lies on the directories Below.
+	// Whiteouts of what is not there are left out: overlayfs would list them in
+	// a directory that is not merged with another.
+	Squash bool
+	Below  []string
 	// Lenient: owners, attributes and devices that a user namespace does not let
 	// us make are left out instead of being an error.
 	Lenient bool

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -46,27 +45,47 @@ func WalkPath(path string, o Options, fn Func) error {
 }
 
 // Size adds up the disk space of all files below dir, in bytes.
-func Size(dir string) (int64, error) {
-	var size int64
-	links := map[inode]bool{}
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		var st syscall.Stat_t
-		if err == nil {
-			err = syscall.Lstat(path, &st)
+func Size(dir string) (int64, error) { return sizer{}.dir(dir) }
+
+// A sizer has seen files with several names.
+type sizer map[inode]bool
+
+func (s sizer) dir(path string) (int64, error) {
+	size, err := s.file(path)
+	if err != nil {
+		return 0, err
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range entries {
+		add := s.file
+		if e.IsDir() {
+			add = s.dir
 		}
+		n, err := add(path + "/" + e.Name())
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if id := (inode{uint64(st.Dev), st.Ino}); st.Nlink > 1 && !d.IsDir() {
-			if links[id] {
-				return nil
-			}
-			links[id] = true
+		size += n
+	}
+	return size, nil
+}
+
+func (s sizer) file(path string) (int64, error) {
+	var st syscall.Stat_t
+	if err := syscall.Lstat(path, &st); err != nil {
+		return 0, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	id := inode{uint64(st.Dev), st.Ino}
+	if st.Nlink > 1 && st.Mode&syscall.S_IFMT != syscall.S_IFDIR {
+		if s[id] {
+			return 0, nil
 		}
-		size += st.Blocks * 512
-		return nil
-	})
-	return size, err
+		s[id] = true
+	}
+	return st.Blocks * 512, nil
 }
 
 type inode struct {
@@ -96,6 +115,11 @@ func (w *walker) dir(dirs []string, rel string) error {
 	}
 	for _, c := range children {
 		path := join(rel, c.name)
+		if (c.whiteout || c.opaque) && !w.hides(path) {
+			if c.opaque = false; c.whiteout {
+				continue
+			}
+		}
 		if c.whiteout {
 			if err := w.fn(&Entry{Path: join(rel, WhiteoutPrefix+c.name)}, nil); err != nil {
 				return err
@@ -118,6 +142,20 @@ func (w *walker) dir(dirs []string, rel string) error {
 		}
 	}
 	return nil
+}
+
+// hides reports whether there is anything below the walked layers that a
+// whiteout of path could hide.
+func (w *walker) hides(path string) bool {
+	if !w.o.Squash {
+		return true
+	}
+	for _, dir := range w.o.Below {
+		if _, err := os.Lstat(dir + "/" + path); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // children merges the names of dirs, top first, as overlayfs would.

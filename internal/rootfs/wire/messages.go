@@ -59,6 +59,8 @@ const (
 type Tree struct {
 	Layer     bool // whiteouts are translated between the names of a layer and the marks of overlayfs
 	UserXattr bool
+	Squash    bool
+	Below     []string
 	Lenient   bool // what the user namespace cannot make is left out: owners, devices
 	KeepLinks bool // a link to a directory stays where the tree has a directory
 }

@@ -124,6 +124,7 @@ func storeDir(t testing.TB, e func() *oci.Engine) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		e().Close() // what it has used may go now
 		if _, err := e().Prune(context.Background(), 0); err != nil {
 			t.Error(err)
 		}

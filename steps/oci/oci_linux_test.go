@@ -2,8 +2,12 @@ package oci_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -20,10 +24,14 @@ func newWorld(t *testing.T) buildertest.World {
 	base := func(context.Context) (v1.Image, error) { return img, nil }
 	first := newEngine(t, oci.Options{})
 	dir := first.Dir()
+	every := 16
+	if os.Getenv(asUser) != "" {
+		every = 40
+	}
 	return buildertest.World{
 		Catalog: func() builder.Catalog { return catalog(newEngine(t, oci.Options{Dir: dir}), base) },
 		Source:  "box", Config: templates.JSON(`"box"`), Platform: here(t),
-		Every:     3, // each takes a third of a second
+		Every:     every, // each one passes too, and takes minutes
 		Leftovers: func(t testing.TB) []string { return leftovers(t, dir) },
 	}
 }
@@ -55,6 +63,19 @@ func machine(t *testing.T, e *oci.Engine, img v1.Image) (builder.Machine, builde
 }
 
 func TestCommunicator(t *testing.T) {
+	severalIDs(t)
 	_, comm, _ := machine(t, newEngine(t, oci.Options{}), busybox(t))
 	buildertest.Communicator(t, comm, "/tmp")
+}
+
+// scope is a scope of a run of its own, which is over when the test is.
+func scope(t *testing.T, cat builder.Catalog) *builder.Scope {
+	t.Helper()
+	engine := &builder.Engine{Catalog: cat, Journal: new(buildertest.Memory), Sink: buildertest.Log(t), Env: new(templates.Env), WorkDir: t.TempDir()}
+	t.Cleanup(func() {
+		if err := engine.Release(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return engine.Scope(builder.RunID(filepath.Base(engine.WorkDir)+t.Name()+strconv.FormatInt(time.Now().UnixNano(), 10)), &builder.Plan{}, "a/open")
 }
