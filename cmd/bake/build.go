@@ -43,6 +43,7 @@ func (a *app) buildAll(ctx context.Context, files []string) error {
 	if err != nil {
 		return err
 	}
+	defer w.close()
 	var runs []*run
 	for _, file := range files {
 		r, err := a.prepare(file, w)

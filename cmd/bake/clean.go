@@ -66,6 +66,7 @@ func (a *app) clean(parent context.Context, names []string, what cleaning) error
 	if err != nil {
 		return err
 	}
+	defer w.close()
 	var errs []error
 	for _, dir := range runs {
 		errs = append(errs, a.cleanRun(ctx, w, dir, what.runs))

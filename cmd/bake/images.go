@@ -47,6 +47,7 @@ func (a *app) images(parent context.Context, repository string, list registry.Li
 	if err != nil {
 		return err
 	}
+	defer w.close()
 	found, err := w.registries.List(ctx, ref, list)
 	if err != nil {
 		return err

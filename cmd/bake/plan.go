@@ -40,6 +40,7 @@ func (a *app) plan(parent context.Context, file string, detailed bool) error {
 	if err != nil {
 		return err
 	}
+	defer w.close()
 	r, err := a.prepare(file, w)
 	if err != nil {
 		return err

@@ -66,6 +66,7 @@ func (a *app) resume(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	defer w.close()
 	r, err := a.takeUp(ctx, dir, req, plan, w)
 	if err != nil {
 		return err

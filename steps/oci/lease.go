@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -79,6 +80,25 @@ func (l *lease) use(find func() ([]string, error)) error {
 func (l *lease) alone() (bool, error) {
 	entries, err := os.ReadDir(filepath.Dir(l.flock.Path()))
 	return len(entries) == 1, err
+}
+
+// afterCrash removes what processes that died were making, once one has died
+// and nobody else uses the store. A process that ends well takes its lease with
+// it, so that as a rule there is one to count and nothing to do.
+func (s *store) afterCrash(ctx context.Context) error {
+	if alone, err := s.alone(); alone || err != nil {
+		return err
+	}
+	lock := flock.New(s.lock)
+	free, err := lock.TryLock()
+	if err != nil || !free {
+		return err
+	}
+	defer lock.Close()
+	if _, err := s.others(s.path("leases")); err != nil {
+		return err
+	}
+	return (&pruning{store: s}).clearTemp(ctx)
 }
 
 // others returns what living processes use, this one included, and removes the

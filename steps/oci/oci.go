@@ -6,8 +6,8 @@
 package oci
 
 import (
-	"bake/internal/rootfs"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"bake/builder"
+	"bake/internal/rootfs"
 )
 
 // engineName is Image.Engine of what this engine makes.
@@ -85,6 +86,9 @@ func (e *Engine) store(ctx context.Context) (*store, error) {
 	if err != nil {
 		host.Close()
 		return nil, err
+	}
+	if err := s.afterCrash(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
 	}
 	e.open = s
 	return s, nil
