@@ -142,7 +142,7 @@ func put(conn *wire.Conn, req *wire.Request) error {
 }
 
 func get(conn *wire.Conn, path string) {
-	_, err := os.Stat(path)
+	_, err := os.Lstat(path)
 	if conn.Send(reply(err)) != nil || err != nil {
 		return
 	}

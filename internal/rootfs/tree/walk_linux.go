@@ -26,7 +26,7 @@ func Walk(dirs []string, o Options, fn Func) error {
 // it; names begin with the last element of path.
 func WalkPath(path string, o Options, fn Func) error {
 	var st syscall.Stat_t
-	if err := syscall.Stat(path, &st); err != nil {
+	if err := syscall.Lstat(path, &st); err != nil {
 		return &os.PathError{Op: "read", Path: path, Err: err}
 	}
 	w := &walker{o: o, fn: fn, links: map[inode]string{}}
@@ -37,7 +37,6 @@ func WalkPath(path string, o Options, fn Func) error {
 	if st.Mode&syscall.S_IFMT != syscall.S_IFDIR {
 		return w.file(path, name)
 	}
-	// A link that was named is followed, as `cp -H` does: its tree is meant.
 	if err := w.emit(path+"/.", name, &st); err != nil {
 		return err
 	}
