@@ -12,7 +12,7 @@ package provisioners
 // The manager's own options are in "$@" of the course, kept in $options here.
 // Nothing but lines for bake goes to stdout.
 const packageFunctions = `
-say() { echo "bake:$*"; }
+say() { printf 'bake:%s\n' "$*"; }
 quietly() { "$@" >&2; }
 split() { name=${1%%=*}; version=; case $1 in *=*) version=${1#*=};; esac; }
 # pinned SEPARATOR NAME=VERSION...: pins as this manager writes them

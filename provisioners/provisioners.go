@@ -10,6 +10,7 @@ func All() map[string]func() builder.Provisioner {
 		"script":  func() builder.Provisioner { return new(Script) },
 		"local":   func() builder.Provisioner { return new(Local) },
 		"wait":    func() builder.Provisioner { return new(Wait) },
+		"reboot":  func() builder.Provisioner { return new(Reboot) },
 		"ansible": func() builder.Provisioner { return new(Ansible) },
 
 		// files

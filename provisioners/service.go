@@ -58,7 +58,7 @@ func (s *Service) Provision(ctx context.Context, sc *builder.Scope, comm builder
 // M_enable, M_disable, M_is_up, M_start, M_stop, M_restart NAME, and
 // M_runs, whether it is the one that runs the machine.
 const serviceScript = `
-say() { echo "bake:$*"; }
+say() { printf 'bake:%s\n' "$*"; }
 
 systemd_runs() { [ -d /run/systemd/system ]; }
 systemd_is_enabled() { systemctl --quiet is-enabled "$1" >/dev/null 2>&1; }

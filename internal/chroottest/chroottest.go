@@ -63,18 +63,29 @@ echo 'root:x:0:' >etc/group
 	return m
 }
 
-// Shell makes a shell of this machine, with the libraries it needs, the /bin/sh
-// of the other one. Busybox's own prefers its built-in tools to programs.
+// Shell makes a shell of this machine the /bin/sh of the other one. Busybox's
+// own prefers its built-in tools to programs.
 func (m *Machine) Shell(t testing.TB, name string) *Machine {
 	t.Helper()
+	m.Programs(t, name)
+	run(t, "ln", "-sfn", name, filepath.Join(m.Root, "bin/sh"))
+	return m
+}
+
+// Programs copies programs of this machine, with the libraries they need, over
+// those of busybox.
+func (m *Machine) Programs(t testing.TB, names ...string) *Machine {
+	t.Helper()
 	script := `set -e
-program=$(command -v "$2")
-for f in "$program" $(ldd "$program" | grep -o '/[^ ]*'); do mkdir -p "$1$(dirname "$f")"; cp -L "$f" "$1$f"; done
-rm -f "$1/bin/$2" "$1/bin/sh"
-cp -L "$program" "$1/bin/$2"
-ln -s "$2" "$1/bin/sh"
+program=$(readlink -f "$(command -v "$2")")
+for f in $(ldd "$program" | grep -o '/[^ ]*'); do mkdir -p "$1$(dirname "$f")"; cp -L "$f" "$1$f"; done
+rm -f "$1/bin/$2"
+cp "$program" "$1/bin/$2"
 `
-	run(t, "sh", "-c", script, "sh", m.Root, filepath.Base(need.Tool(t, name)))
+	for _, name := range names {
+		need.Tool(t, name)
+		run(t, "sh", "-c", script, "sh", m.Root, name)
+	}
 	return m
 }
 

@@ -93,6 +93,23 @@ func (b *Bench) Step(t testing.TB, kind, text string) builder.Provisioner {
 	return p
 }
 
+// notHere ends the test if the machine's files are those of this one.
+func (b *Bench) notHere(t testing.TB) {
+	t.Helper()
+	f, err := os.CreateTemp("", "provtest-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(f.Name())
+	f.Close()
+	for _, err := range b.Comm.Get(t.Context(), f.Name()) {
+		if err == nil {
+			t.Fatalf("the machine sees %s: the suite would write all over this one", f.Name())
+		}
+		break
+	}
+}
+
 // Block is what a template would have under a key. Write modes as strings:
 // the way through JSON does not keep how a number was written.
 func Block(t testing.TB, file, text string) templates.Block {
