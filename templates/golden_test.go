@@ -2,6 +2,7 @@ package templates_test
 
 import (
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"bake/provisioners"
 	"bake/steps"
 	"bake/templates"
+	"bake/templates/starter"
 	"bake/templates/templatestest"
 )
 
@@ -27,6 +29,22 @@ func TestValidTemplatesAreValid(t *testing.T) {
 
 func TestSchemaAgreesWithParse(t *testing.T) {
 	templatestest.Schema(t, testdata, catalog().Language())
+}
+
+func TestStartersAreAcceptedByTheSchema(t *testing.T) {
+	files, err := fs.Glob(starter.Files(), "*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no starters", err)
+	}
+	for _, file := range files {
+		t.Run(file, func(t *testing.T) {
+			text, err := fs.ReadFile(starter.Files(), file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			templatestest.SchemaAccepts(t, catalog().Language(), text)
+		})
+	}
 }
 
 func compile(file string, opts templates.Options) templates.Diagnostics {

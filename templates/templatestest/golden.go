@@ -154,6 +154,14 @@ func Schema(t *testing.T, root string, lang templates.Language) {
 	}
 }
 
+// SchemaAccepts checks that the schema of lang accepts a template.
+func SchemaAccepts(t *testing.T, lang templates.Language, text []byte) {
+	t.Helper()
+	if err := validate(compileSchema(t, templates.Schema(lang)), text); err != nil {
+		t.Errorf("the schema rejects it: %v", err)
+	}
+}
+
 func compileSchema(t *testing.T, text []byte) *jsonschema.Schema {
 	t.Helper()
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
