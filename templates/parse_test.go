@@ -166,3 +166,16 @@ func TestAStepWithoutAKindIsToldTheKinds(t *testing.T) {
 		}
 	}
 }
+
+func TestASourceOrOutputWithoutAKindIsToldTheKinds(t *testing.T) {
+	for text, want := range map[string]string{
+		"source: {platforms: [linux/amd64]}\n":                     "1:9-35 the source has no kind | known here: build, image, scratch",
+		"source: {scratch: true}\noutputs: [{name: nothing}]\n":    "2:11-26 the output has no kind | known here: manifest, registry",
+		"source: {scratch: true}\noutputs: [{blob: x, name: y}]\n": `2:12-16 unknown key "blob" in output | known here: manifest, registry`,
+	} {
+		_, diags := ParseBytes("t.yaml", "/", []byte(text), small(), Options{})
+		if got := brief(diags); got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+}
