@@ -86,7 +86,7 @@ func TestBothEnginesMakeTheSameImage(t *testing.T) {
 		tool(t, work, env, "bake", "every.yaml", "--engine", engine)
 		ref := "oci-archive:" + filepath.Join(work, "out.tar")
 		tool(t, work, env, skopeo, "inspect", ref)
-		configs[engine] = config(t, tool(t, work, env, skopeo, "inspect", "--config", ref))
+		configs[engine] = config(t, tool(t, work, env, skopeo, "inspect", "--raw", "--config", ref))
 		tool(t, work, env, skopeo, "copy", "--insecure-policy", ref, "oci:"+filepath.Join(work, "layout")+":x")
 		tool(t, work, env, umoci, "unpack", "--image", filepath.Join(work, "layout")+":x", filepath.Join(work, "bundle"))
 		trees[engine] = tree(t, filepath.Join(work, "bundle", "rootfs"))

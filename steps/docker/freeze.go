@@ -20,7 +20,7 @@ import (
 // and the time of day.
 func (e *Engine) Freeze(ctx context.Context, sc *builder.Scope, m builder.Machine, f builder.Freezing) (builder.Artifact, error) {
 	e = e.at(m.Where)
-	top, steps, err := e.finalLayers(ctx, m, f)
+	top, made, err := e.finalLayers(ctx, m, f)
 	if err != nil {
 		return builder.Artifact{}, err
 	}
@@ -32,7 +32,10 @@ func (e *Engine) Freeze(ctx context.Context, sc *builder.Scope, m builder.Machin
 	if err != nil {
 		return builder.Artifact{}, err
 	}
-	config, err := imageconfig.Final(original, held.RootFS.Layers, steps, f)
+	if made, err = e.withContent(ctx, m, made, len(held.RootFS.Layers)); err != nil {
+		return builder.Artifact{}, err
+	}
+	config, err := imageconfig.Final(original, held.RootFS.Layers, made.steps(), f)
 	if err != nil {
 		return builder.Artifact{}, err
 	}
@@ -40,7 +43,7 @@ func (e *Engine) Freeze(ctx context.Context, sc *builder.Scope, m builder.Machin
 		Engine: engineName, Platform: m.Platform, Base: m.Detail[detailBase],
 		Size: held.Size, Created: f.Created.UTC(), Annotations: f.Annotations,
 	}
-	if img.Layers, err = e.describe(ctx, top, held.RootFS.Layers, steps); err != nil {
+	if img.Layers, err = e.describe(ctx, top, held.RootFS.Layers, made); err != nil {
 		return builder.Artifact{}, err
 	}
 	if err := e.assemble(ctx, top, config, &img); err != nil {
@@ -50,18 +53,15 @@ func (e *Engine) Freeze(ctx context.Context, sc *builder.Scope, m builder.Machin
 }
 
 // finalLayers returns the image that holds all of the machine's layers, and
-// what each layer above the base's is called. What has happened since the last
-// snapshot is committed first.
-func (e *Engine) finalLayers(ctx context.Context, m builder.Machine, f builder.Freezing) (top string, steps []string, err error) {
-	for _, l := range layersOf(m) {
-		steps = append(steps, l.Step)
-	}
+// the steps' images above the base. What has happened since the last snapshot
+// is committed first.
+func (e *Engine) finalLayers(ctx context.Context, m builder.Machine, f builder.Freezing) (top string, made layers, err error) {
 	c, err := e.client(ctx)
 	if err != nil {
 		return "", nil, err
 	}
 	if m.Detail[detailSquash] == "" {
-		return standsOn(m), steps, nil
+		return standsOn(m), layersOf(m), nil
 	}
 	if err := (&communicator{docker: c, id: m.ID}).killContainer(ctx); err != nil {
 		return "", nil, err
@@ -76,11 +76,44 @@ func (e *Engine) finalLayers(ctx context.Context, m builder.Machine, f builder.F
 	if err != nil {
 		return "", nil, fmt.Errorf("committing container %s: %w", m.ID, err)
 	}
-	return commit.ID, []string{f.Build}, nil
+	return commit.ID, layers{{Image: commit.ID, Step: f.Build}}, nil
+}
+
+// withContent leaves out the steps that changed nothing: the engine gives
+// their images no layer of their own. total is how many layers the last has.
+func (e *Engine) withContent(ctx context.Context, m builder.Machine, made layers, total int) (layers, error) {
+	base, err := e.inspect(ctx, m.Detail[detailImage])
+	if err != nil {
+		return nil, err
+	}
+	before := len(base.RootFS.Layers)
+	if before+len(made) == total {
+		return made, nil // as a rule: nobody has to be asked
+	}
+	var out layers
+	for _, l := range made {
+		img, err := e.inspect(ctx, l.Image)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(img.RootFS.Layers); n > before {
+			out, before = append(out, l), n
+		}
+	}
+	return out, nil
+}
+
+// steps returns what made the layers.
+func (l layers) steps() []string {
+	var names []string
+	for _, one := range l {
+		names = append(names, one.Step)
+	}
+	return names
 }
 
 // describe returns the layers for reports; sizes are the engine's.
-func (e *Engine) describe(ctx context.Context, top string, diffIDs, steps []string) ([]builder.Layer, error) {
+func (e *Engine) describe(ctx context.Context, top string, diffIDs []string, made layers) ([]builder.Layer, error) {
 	c, err := e.client(ctx)
 	if err != nil {
 		return nil, err
@@ -89,14 +122,15 @@ func (e *Engine) describe(ctx context.Context, top string, diffIDs, steps []stri
 	if err != nil {
 		return nil, err
 	}
+	size := map[string]int64{} // by image
+	for _, h := range history {
+		size[h.ID] = h.Size
+	}
 	described := make([]builder.Layer, len(diffIDs))
 	for i, id := range diffIDs {
 		described[i].DiffID = builder.Digest(id)
-		if n := len(diffIDs) - len(steps); i >= n {
-			described[i].Step = steps[i-n]
-			if back := len(diffIDs) - 1 - i; back < len(history) {
-				described[i].Size = history[back].Size // newest first; each of ours has one entry
-			}
+		if n := i - (len(diffIDs) - len(made)); n >= 0 {
+			described[i].Step, described[i].Size = made[n].Step, size[made[n].Image]
 		}
 	}
 	return described, nil
