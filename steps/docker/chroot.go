@@ -14,6 +14,10 @@ func (c *communicator) Connection() (plugin, host string, vars map[string]string
 	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
 	defer cancel()
 	if c.begin(ctx) == nil {
+		_ = c.takeMain().keep()
+		c.mu.Lock()
+		c.execs++ // ansible's, of which we do not hear
+		c.mu.Unlock()
 		c.end()
 	}
 	vars = map[string]string{}

@@ -38,6 +38,7 @@ type communicator struct {
 	running bool         // the container was started
 	main    *mainProcess // of the container that was started here
 	active  int          // commands that run now
+	execs   int          // commands that another process than the main one was asked to run
 }
 
 // Run runs a command in the container, which it starts if need be.
@@ -140,6 +141,9 @@ func (c *communicator) attach(ctx context.Context, opts container.ExecOptions) (
 	if err := context.Cause(ctx); err != nil {
 		return "", types.HijackedResponse{}, err
 	}
+	c.mu.Lock()
+	c.execs++
+	c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTimeout)
 	defer cancel()
 	exec, err := c.docker.ContainerExecCreate(ctx, c.id, opts)
@@ -275,6 +279,10 @@ func (c *communicator) Close() error {
 	case c.main == nil:
 		return nil
 	case c.stays:
+		c.main.conn.Close()
+		return nil
+	case c.main.alone && c.execs == 0:
+		c.engine.noteEnd(c.id)
 		c.main.conn.Close()
 		return nil
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
@@ -37,8 +36,9 @@ if [ -n "$bake_p" ]; then
 eval "$bake_p"
 "$@"
 bake_s=$?
-echo "$bake_mark$bake_s"
-echo "$bake_mark$bake_s" >&2
+set -- /proc/[0-9]*
+echo "$bake_mark$bake_s $#"
+echo "$bake_mark$bake_s $#" >&2
 fi
 exec </dev/null
 /bin/sh -c 'kill -STOP $$' &
@@ -49,6 +49,7 @@ wait $!
 type mainProcess struct {
 	conn  types.HijackedResponse
 	used  bool       // it has been told what to do
+	alone bool       // its command has left no process behind, and no other has run since
 	ended chan error // the process has ended, or the connection
 }
 
@@ -140,10 +141,13 @@ func (p *mainProcess) run(ctx context.Context, c *communicator, l shell.Loader, 
 			return errors.Join(context.Cause(ctx), c.kill(pid))
 		}
 	}
+	c.mu.Lock()
+	p.alone = out.processes == 1 && c.execs == 0
+	c.mu.Unlock()
 	return ended(code, pid)
 }
 
-// fits reports whether the main process can run a command: as it is itself.
+// fitsMain reports whether the main process can run a command: as it is itself.
 func fitsMain(cmd builder.Command) bool { return cmd.User == "" && cmd.Dir == "" && !cmd.TTY }
 
 // A markWriter passes on what is written up to a mark, which is followed by a
@@ -155,6 +159,8 @@ type markWriter struct {
 	held []byte // the beginning of a mark, perhaps
 	over bool
 	code chan int // gets the status
+
+	processes int // that there were at the command's end; set before code gets the status
 }
 
 func (w *markWriter) Write(p []byte) (int, error) {
@@ -170,11 +176,11 @@ func (w *markWriter) Write(p []byte) (int, error) {
 	if !whole {
 		return len(p), w.pass(i)
 	}
-	status, err := strconv.Atoi(string(line))
-	if err != nil {
+	var status int
+	if _, err := fmt.Sscan(string(line), &status, &w.processes); err != nil {
 		return len(p), fmt.Errorf("status of a command: %w", err)
 	}
-	err = w.pass(i)
+	err := w.pass(i)
 	w.over, w.held = true, nil
 	w.code <- status
 	return len(p), err
