@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -105,14 +106,28 @@ func timed(ctx context.Context, cmd *exec.Cmd) (time.Duration, error) {
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
-	stop := context.AfterFunc(ctx, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) })
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { end(cmd.Process.Pid) })
 	defer stop()
 	err := cmd.Wait()
 	took := time.Since(start)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return took, fmt.Errorf("not done after %s", patience)
+	}
 	if err != nil {
 		return took, fmt.Errorf("%w: %s", err, lastLine(out.Bytes()))
 	}
 	return took, nil
+}
+
+// patience is how long one run may take before it counts as failed.
+const patience = 5 * time.Minute
+
+// end stops a process group: it may clean up, but not for ever.
+func end(pid int) {
+	syscall.Kill(-pid, syscall.SIGTERM)
+	time.AfterFunc(15*time.Second, func() { syscall.Kill(-pid, syscall.SIGKILL) })
 }
 
 // peakMemory runs a command and watches it and its descendants.
@@ -135,6 +150,8 @@ func peakMemory(ctx context.Context, cmd *exec.Cmd) (int64, error) {
 		}
 		done <- err
 	}()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	pid, ok := <-started
 	if !ok {
 		return 0, <-done
@@ -152,8 +169,8 @@ func peakMemory(ctx context.Context, cmd *exec.Cmd) (int64, error) {
 			}
 			return peak, err
 		case <-ctx.Done():
-			syscall.Kill(-pid, syscall.SIGTERM)
-			return 0, <-done
+			end(pid)
+			return 0, errors.Join(ctx.Err(), <-done)
 		case <-tick.C:
 			peak = max(peak, memory(family))
 		}
