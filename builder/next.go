@@ -118,7 +118,7 @@ type Input struct {
 	State   State                        `json:"state"`
 	Base    *Artifact                    `json:"base,omitempty"`    // of the build it starts from
 	Needs   []Artifact                   `json:"needs,omitempty"`   // of a join, in the order of Build.Needs
-	Outputs map[string]map[string]string `json:"outputs,omitempty"` // what earlier outputs of the build published, by kind
+	Outputs map[string]map[string]string `json:"outputs,omitempty"` // what earlier outputs of the build published, by kind and name
 	Results []Result                     `json:"results,omitempty"` // of the whole run so far, for a step that is Last
 }
 
@@ -156,11 +156,12 @@ func (b Build) artifact(h History) *Artifact {
 	return a
 }
 
+// published is what the build's outputs have made so far, by kind and by name.
 func (b Build) published(h History) map[string]map[string]string {
 	out := map[string]map[string]string{}
 	for _, s := range b.Steps {
 		if st, ok := h.Done[s.ID]; ok && st.Published != nil {
-			out[s.Kind] = st.Published.Values
+			out[s.Kind], out[s.Name] = st.Published.Values, st.Published.Values
 		}
 	}
 	return out

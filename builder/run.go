@@ -20,6 +20,8 @@ type Engine struct {
 	Sink    Sink
 	Env     *templates.Env // for the expressions that a plan cannot hold: secrets, outputs
 	WorkDir string         // of the run, on this machine
+	// CacheDir is for downloads, on this machine; empty: none are kept.
+	CacheDir string
 
 	NoCache  bool
 	Parallel int  // builds at once; 0: as the machine allows
@@ -266,7 +268,7 @@ func (r *runner) close(g group) {
 func (r *runner) tellResumed() {
 	for _, b := range r.plan.Builds {
 		for _, s := range b.Steps[:b.done(r.h)] {
-			r.emit(s, Event{Type: StepCached})
+			r.emit(s, Event{Type: StepCached, Published: r.h.Done[s.ID].Published})
 		}
 	}
 }

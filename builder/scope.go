@@ -20,6 +20,9 @@ type Scope struct {
 	// WorkDir is a directory for this run's own files on this machine, mode
 	// 0700. It is removed when the run is cleaned.
 	WorkDir string
+	// CacheDir is where downloads are kept between runs, shared by all of
+	// them; empty: nowhere. Anything in it may be gone at any time.
+	CacheDir string
 	// Env, User and Workdir are the step's shared keys. The communicator that
 	// a provisioner gets has them as the defaults of its commands; they stand
 	// here for kinds that work on this machine (local, ansible).
@@ -39,7 +42,7 @@ type Scope struct {
 // Scope returns what the engine lends to a step. Exec makes its own; this is
 // for tests of what works with a scope.
 func (e *Engine) Scope(run RunID, p *Plan, step StepID) *Scope {
-	return &Scope{Run: run, Step: step, Dir: p.Dir, WorkDir: e.WorkDir, Plan: p, engine: e, group: step.group()}
+	return &Scope{Run: run, Step: step, Dir: p.Dir, WorkDir: e.WorkDir, CacheDir: e.CacheDir, Plan: p, engine: e, group: step.group()}
 }
 
 // A Result is one thing a run made, as reports and manifests list it: an

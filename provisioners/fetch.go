@@ -98,20 +98,22 @@ func (f *Fetch) Provision(ctx context.Context, sc *builder.Scope, comm builder.C
 	return n.ensure(ctx, comm)
 }
 
-// DownloadCache is the directory that keeps what fetch has downloaded, by
-// checksum. Anything in it may be deleted at any time.
-func DownloadCache() (string, error) {
-	dir, err := os.UserCacheDir()
-	return filepath.Join(dir, "bake", "downloads"), err
+// downloads is the directory that keeps what fetch has downloaded, by checksum;
+// empty if nothing is kept.
+func downloads(sc *builder.Scope) string {
+	if sc.CacheDir == "" {
+		return ""
+	}
+	return filepath.Join(sc.CacheDir, "downloads")
 }
 
 // local returns the download as a file of this machine, and whether it is only
 // for this step.
 func (f *Fetch) local(ctx context.Context, sc *builder.Scope) (name string, temporary bool, err error) {
 	want := strings.ToLower(strings.TrimPrefix(f.SHA256, "sha256:"))
-	cache, err := DownloadCache()
-	if err != nil || want == "" {
-		cache = "" // nowhere to keep it, or no name to keep it by
+	cache := downloads(sc)
+	if want == "" {
+		cache = "" // no name to keep it by
 	}
 	if cache != "" {
 		if hasContent(filepath.Join(cache, want), want) {

@@ -108,7 +108,10 @@ func (a *app) prepare(file string, w *wiring) (*run, error) {
 	if r.loaded, err = a.load(file, w.catalog, opts); err != nil {
 		return nil, err
 	}
-	r.redactor = redact.New(r.loaded.template.Env.Secrets())
+	r.redactor = redact.New(nil)
+	if short := r.redactor.Add(r.loaded.template.Env.Secrets()...); short > 0 {
+		fmt.Fprintf(a.stderr, "warning: %d sensitive values are too short to be kept out of logs\n", short)
+	}
 	r.req, err = a.request(file, opts, r.loaded.template)
 	r.req.Started = now
 	return r, err
@@ -163,6 +166,11 @@ func (r *run) do(parent context.Context) (err error) {
 	}
 	engine := r.engine(j, sink)
 	ctx, stop := interruptible(parent, func() { r.stopNow(sink, j) })
+	defer context.AfterFunc(ctx, func() {
+		if errors.Is(context.Cause(ctx), errInterrupted) {
+			sink.Emit(builder.Event{Time: r.now(), Run: r.id, Type: builder.Notice, Text: "interrupted: cleaning up; once more to stop at once"})
+		}
+	})()
 	defer stop()
 	began := r.now()
 	if err = r.pin(ctx, engine, sink); err == nil {
@@ -208,7 +216,7 @@ func (r *run) engine(j builder.Journal, sink builder.Sink) *builder.Engine {
 		work = r.dir.work()
 	}
 	return &builder.Engine{
-		Catalog: r.wiring.catalog, Journal: r.journal(j), Sink: sink, Env: r.loaded.template.Env, WorkDir: work,
+		Catalog: r.wiring.catalog, Journal: r.journal(j), Sink: sink, Env: r.loaded.template.Env, WorkDir: work, CacheDir: r.wiring.cacheDir,
 		NoCache: r.flags.noCache, Parallel: r.flags.parallel, FailFast: r.flags.failFast,
 		OnFailure: r.onFailure(),
 	}
@@ -217,12 +225,17 @@ func (r *run) engine(j builder.Journal, sink builder.Sink) *builder.Engine {
 // pin completes the plan; the plan of a resumed run is complete.
 func (r *run) pin(ctx context.Context, engine *builder.Engine, sink builder.Sink) error {
 	plan := r.loaded.plan
-	sink.Emit(builder.Event{Time: r.now(), Run: r.id, Type: builder.RunStarted, Text: r.file, Plan: plan})
+	started := func() {
+		sink.Emit(builder.Event{Time: r.now(), Run: r.id, Type: builder.RunStarted, Text: r.file, Plan: plan})
+	}
 	if r.resumed {
+		started()
 		return nil
 	}
 	plan.Annotations = annotations(plan.Dir)
-	if err := engine.Pin(ctx, r.id, plan); err != nil {
+	err := engine.Pin(ctx, r.id, plan)
+	started() // the display names what builds start from
+	if err != nil {
 		if se, ok := errors.AsType[*builder.StepError](err); ok {
 			sink.Emit(builder.Event{Time: r.now(), Run: r.id, Type: builder.StepFailed, Build: se.Step.ID.Build(), Step: se.Step.ID,
 				Phase: se.Step.Phase, Kind: se.Step.Kind, Text: se.Step.Name, Pos: se.Step.Pos, Err: se.Err.Error(), Hint: hint(err)})

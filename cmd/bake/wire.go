@@ -24,6 +24,7 @@ import (
 // opened before it is needed.
 type wiring struct {
 	catalog    builder.Catalog
+	cacheDir   string
 	registries *registry.Client
 	embedded   *oci.Engine
 	docker     *docker.Engine
@@ -67,6 +68,7 @@ func (a *app) connect(dir, engine string) (*wiring, error) {
 		return nil, err
 	}
 	w := &wiring{
+		cacheDir:   dir,
 		embedded:   embedded,
 		docker:     docker.New(docker.Options{Getenv: a.getenv}),
 		registries: registry.New(registry.Config{CacheDir: below(dir, "registry")}),
@@ -138,15 +140,18 @@ func (w *wiring) hasDocker(ctx context.Context) bool {
 	return w.docker.Ping(ctx) == nil
 }
 
-// prune brings the caches of both engines down to limit bytes each and
-// returns how many bytes that freed.
+// prune brings the caches down to limit bytes each, layers of both engines and
+// downloads, and returns how many bytes that freed. What is used least
+// recently goes first; what other processes use stays.
 func (w *wiring) prune(ctx context.Context, limit int64) (int64, error) {
 	used, err := w.embedded.Prune(ctx, limit)
+	freed, ferr := pruneFiles(w.cacheDir, fileCaches(), limit)
+	freed, err = freed+used.Freed, errors.Join(err, ferr)
 	if !w.hasDocker(ctx) {
-		return used.Freed, err
+		return freed, err
 	}
 	more, derr := w.docker.Prune(ctx, limit)
-	return used.Freed + more, errors.Join(err, derr)
+	return freed + more, errors.Join(err, derr)
 }
 
 // close ends what the engines of this process hold. What fails here a later
