@@ -328,3 +328,18 @@ func BenchmarkDigestOf10000Files(b *testing.B) {
 		}
 	}
 }
+
+func TestBracesThatStandForTooManyPatternsAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	for pattern, refused := range map[string]bool{
+		"{a,b}/{c,d}*":                    false,
+		strings.Repeat("{a,b}", 8):        false,
+		strings.Repeat("{a,b}", 40):       true,
+		`\{a,b}` + strings.Repeat("*", 3): false,
+	} {
+		_, err := Open(dir, pattern+"*", Options{})
+		if got := err != nil && strings.Contains(err.Error(), "braces stand for more than"); got != refused {
+			t.Errorf("%q: %v, want it refused: %v", pattern, err, refused)
+		}
+	}
+}

@@ -165,6 +165,9 @@ func (s *Selection) pick(from, name string) error {
 }
 
 func (s *Selection) glob(pattern string, onlyDirs bool) ([]Source, error) {
+	if n := alternatives(pattern); n > maxAlternatives {
+		return nil, fmt.Errorf("its braces stand for more than %d patterns", maxAlternatives)
+	}
 	if !doublestar.ValidatePattern(pattern) {
 		return nil, errors.New("not a valid pattern")
 	}
@@ -272,4 +275,34 @@ func cause(err error) error {
 		return pe.Err
 	}
 	return err
+}
+
+// maxAlternatives bounds how many patterns the braces of one may stand for:
+// each is looked for by itself, and a few braces in a row make millions.
+const maxAlternatives = 256
+
+// alternatives counts the patterns that the braces of a pattern stand for, at
+// most a little more than maxAlternatives.
+func alternatives(pattern string) int {
+	total, open := 1, []int{} // how many alternatives each open brace has so far
+	escaped := false
+	for _, r := range pattern {
+		switch {
+		case escaped:
+			escaped = false
+		case r == '\\':
+			escaped = true
+		case r == '{':
+			open = append(open, 1)
+		case r == ',' && len(open) > 0:
+			open[len(open)-1]++
+		case r == '}' && len(open) > 0:
+			total *= open[len(open)-1]
+			open = open[:len(open)-1]
+		}
+		if total > maxAlternatives {
+			return total
+		}
+	}
+	return total
 }
