@@ -359,6 +359,13 @@ type Cleaner interface {
 	Delete(ctx context.Context, r Resource) error
 }
 
+// A Lagging Cleaner's API may show a resource only some time after the call
+// that makes it was sent, also when the caller died in the middle of it. An
+// intent that is younger than Lag and cannot be found is looked for again.
+type Lagging interface {
+	Lag() time.Duration
+}
+
 // A Sweeper is a Cleaner that finds what runs left behind without their
 // journal, by what the resources say of themselves.
 type Sweeper interface {

@@ -65,7 +65,7 @@ func (e *Engine) releaseOne(ctx context.Context, entry Entry) error {
 		return fmt.Errorf("removing %s %s: nothing knows how to remove a %s", r.Kind, r.Name, r.Kind)
 	}
 	if r.ID == "" {
-		id, err := cleaner.Find(ctx, r)
+		id, err := e.find(ctx, cleaner, entry)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return fmt.Errorf("looking for %s %s: %w", r.Kind, r.Name, err)
 		}
@@ -82,4 +82,42 @@ func (e *Engine) releaseOne(ctx context.Context, entry Entry) error {
 	}
 	e.Sink.Emit(Event{Time: time.Now(), Run: entry.Run, Type: ResourceDeleted, Build: entry.Step.Build(), Step: entry.Step, Resource: &r})
 	return nil
+}
+
+// find looks for what was intended, until it is old enough that it would have
+// shown: the process that asked for it may have died before the answer came.
+func (e *Engine) find(ctx context.Context, cleaner Cleaner, intent Entry) (id string, err error) {
+	var lag time.Duration
+	if l, ok := cleaner.(Lagging); ok && !e.answered(intent.Resource.Token) {
+		lag = l.Lag()
+	}
+	for {
+		id, err = cleaner.Find(ctx, *intent.Resource)
+		if !errors.Is(err, ErrNotFound) || time.Since(intent.Time) >= lag {
+			return id, err
+		}
+		if err := sleep(ctx, findAgain); err != nil {
+			return "", err
+		}
+	}
+}
+
+// findAgain is how long to wait before looking again for what may yet show.
+const findAgain = 200 * time.Millisecond
+
+// noteAnswer remembers that the call which makes the resource was answered in
+// this process, so that it is known whether it exists.
+func (e *Engine) noteAnswer(token string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.answers == nil {
+		e.answers = map[string]bool{}
+	}
+	e.answers[token] = true
+}
+
+func (e *Engine) answered(token string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.answers[token]
 }

@@ -31,7 +31,8 @@ type Engine struct {
 
 	mu        sync.Mutex
 	conns     map[group]Communicator
-	opened    map[group]bool // groups whose machine this process has opened
+	opened    map[group]bool  // groups whose machine this process has opened
+	answers   map[string]bool // tokens of creating calls that were answered in this process
 	releasing sync.WaitGroup
 }
 

@@ -86,6 +86,9 @@ func (sc *Scope) Create(ctx context.Context, r Resource, create func(ctx context
 		}
 	}
 	id, err := create(ctx, r)
+	if ctx.Err() == nil { // a call that was cut short may still come to something
+		sc.engine.noteAnswer(r.Token)
+	}
 	if err != nil {
 		return r, fmt.Errorf("creating %s %s: %w", r.Kind, r.Name, err)
 	}

@@ -26,7 +26,7 @@ import (
 )
 
 func fetch(t *testing.T, b *Bench) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	b.Scope.CacheDir = t.TempDir()
 	body := strings.Repeat("0123456789", 1000)
 	var asked atomic.Int32
 	mux := http.NewServeMux()
@@ -75,7 +75,7 @@ func digest(s string) string {
 }
 
 func fetchArchives(t *testing.T, b *Bench) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	b.Scope.CacheDir = t.TempDir()
 	plain := tarball(t, tar.Header{Name: "app-1.0/", Typeflag: tar.TypeDir, Mode: 0o755}, tar.Header{Name: "app-1.0/bin/", Typeflag: tar.TypeDir, Mode: 0o755},
 		tar.Header{Name: "app-1.0/bin/app", Typeflag: tar.TypeReg, Mode: 0o755, Uid: 501, Gid: 20}, tar.Header{Name: "app-1.0/bin/link", Typeflag: tar.TypeSymlink, Linkname: "app"})
 	archives := map[string][]byte{
