@@ -14,6 +14,22 @@ const CallLoader = `printf "\036bake %s\036\n" $$;printf "\036bake\036\n">&2;bak
 	`while IFS= read -r bake_l;do case $bake_l in "#bake "*)break;;esac;done;bake_n=${bake_l#??????};[ "$bake_n" -ge 0 ] 2>/dev/null||exit 125;` +
 	`while [ "$bake_n" -gt 0 ];do IFS= read -r bake_l||exit 125;bake_p=$bake_p$bake_l$bake_e;bake_n=$((bake_n-1));done;eval "$bake_p"`
 
+// AheadLoader is CallLoader for a Call that is made later, while other
+// commands run: it holds on to the directory of its own process, whose time is
+// then that of its start.
+const AheadLoader = `exec 9</proc/$$;` + CallLoader
+
+// CallStale is what a Call with Ahead writes to stderr, at once and before it
+// exits with CallStaleCode, if the machine has changed what a login gets
+// (accounts, groups, environment, limits) since AheadLoader began.
+const (
+	CallStale     = "\x1ebake stale\x1e\n"
+	CallStaleCode = 123
+)
+
+const staleCheck = `for bake_f in /etc /etc/environment /etc/passwd /etc/group /etc/pam.d /etc/profile.d /etc/security /etc/security/limits.d /etc/sudoers.d /etc/ssh "$HOME" "$HOME"/.[a-z]* "$HOME"/.ssh/*; do ` +
+	`if [ "$bake_f" -nt /proc/$$ ]; then printf "\036bake stale\036\n" >&2; exit 123; fi; done; unset bake_f; exec 9<&-; cd "$PWD" 2>/dev/null` + "\n"
+
 // What CallLoader writes before the command's own output.
 const (
 	CallMarkOut = "\x1ebake " // on stdout; the process id, another \x1e and a newline follow
@@ -39,6 +55,7 @@ type Call struct {
 	Dir    string // empty: where the login starts
 	Home   bool   // start in the user's home directory, or in / if there is none
 	TTY    bool   // stdin is a terminal, in raw mode, without echo
+	Ahead  bool   // the loader is AheadLoader: nothing is run if the login is stale
 }
 
 // Stream returns what to write to the loader's stdin. With Argv and Stdin the
@@ -46,6 +63,9 @@ type Call struct {
 func (c Call) Stream() string {
 	head, rest := c.command()
 	head = "unset bake_e bake_l bake_p bake_n\n" + Exports(c.Env) + c.directory() + head
+	if c.Ahead {
+		head = staleCheck + head
+	}
 	return fmt.Sprintf("#bake %d\n%s%s", strings.Count(head, "\n"), head, rest)
 }
 

@@ -36,12 +36,12 @@ func (m *Communicator) identity(user string) identity {
 func (id identity) asks() bool { return id.user != "" && id.login != "root" }
 
 // line returns what the login's shell is to run: the loader, as the user.
-func (id identity) line(password bool) string {
+func (id identity) line(password bool, loader string) string {
 	if id.user == "" {
-		return "exec " + shell.Join("/bin/sh", "-c", shell.CallLoader)
+		return "exec " + shell.Join("/bin/sh", "-c", loader)
 	}
 	if id.login == "root" {
-		return "exec " + shell.Join("/bin/sh", "-c", asRoot, "bake", id.user, id.group, shell.CallLoader)
+		return "exec " + shell.Join("/bin/sh", "-c", asRoot, "bake", id.user, id.group, loader)
 	}
 	sudo := []string{"sudo", "-n"}
 	if password {
@@ -51,7 +51,7 @@ func (id identity) line(password bool) string {
 	if id.group != "" {
 		sudo = append(sudo, "-g", numbered(id.group))
 	}
-	return "exec " + shell.Join(append(sudo, "--", "/bin/sh", "-c", shell.CallLoader)...)
+	return "exec " + shell.Join(append(sudo, "--", "/bin/sh", "-c", loader)...)
 }
 
 // numbered writes a number as sudo wants it.

@@ -39,9 +39,47 @@ func (m *Communicator) do(ctx context.Context, cmd job) error {
 	if err != nil {
 		return err
 	}
-	defer m.pool.release(s)
-	e := &exchange{m: m, s: s, cmd: cmd, failed: make(chan error, 4)}
-	return e.run(ctx)
+	defer func() { m.pool.release(s) }()
+	if s.started && (cmd.call.TTY || cmd.as != m.identity("") || s.over()) {
+		if err := m.renew(ctx, &s); err != nil {
+			return err
+		}
+	}
+	for {
+		e := &exchange{m: m, s: s, cmd: cmd, failed: make(chan error, 4)}
+		err := e.run(ctx)
+		if !e.stale() {
+			return err
+		}
+		if err := m.renew(ctx, &s); err != nil {
+			return err
+		}
+	}
+}
+
+// renew replaces a session whose loader cannot be used by one without.
+func (m *Communicator) renew(ctx context.Context, s **session) error {
+	fresh, err := (*s).conn.fresh(ctx)
+	if err != nil {
+		if (*s).conn.dead() {
+			return (*s).conn.lost()
+		}
+		return err
+	}
+	(*s).close()
+	*s = fresh
+	return nil
+}
+
+// loaderAhead is the command that sessions opened ahead wait with; empty: they
+// wait without, since sudo does not wait for a password for ever.
+func loaderAhead(config Config) string {
+	m := &Communicator{config: config}
+	as := m.identity("")
+	if as.asks() && config.Become.Password != "" {
+		return ""
+	}
+	return as.line(false, shell.AheadLoader)
 }
 
 // An exchange is a command under way.
@@ -58,8 +96,9 @@ type exchange struct {
 }
 
 func (e *exchange) run(ctx context.Context) error {
-	line := e.cmd.as.line(e.m.config.Become.Password != "")
-	if err := e.s.start(line, e.cmd.call.TTY); err != nil {
+	if e.s.started {
+		e.cmd.call.Ahead = true
+	} else if err := e.s.start(e.cmd.as.line(e.m.config.Become.Password != "", shell.CallLoader), e.cmd.call.TTY); err != nil {
 		return e.s.conn.lost()
 	}
 	e.readers()
@@ -161,6 +200,13 @@ func (e *exchange) result(ctx context.Context) error {
 		return &builder.ExitError{Code: st.code, Signal: st.signal}
 	}
 	return nil
+}
+
+// stale reports whether the command was not run because the login that
+// waited for it is not like one of now.
+func (e *exchange) stale() bool {
+	st := e.s.result()
+	return e.s.started && st != nil && st.code == shell.CallStaleCode && e.errs.isStale()
 }
 
 // stop ends the command with all its processes, and returns why.
@@ -323,6 +369,7 @@ type marked struct {
 	held   []byte
 	number int
 	passed bool
+	stale  bool // what followed the mark was that nothing is run
 	ready  chan struct{}
 }
 
@@ -336,7 +383,7 @@ func (w *marked) Write(p []byte) (int, error) {
 	}
 	w.mu.Unlock()
 	if passed {
-		return w.to.Write(p)
+		return w.pass(p)
 	}
 	rest, ok := w.find()
 	if !ok {
@@ -344,11 +391,28 @@ func (w *marked) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if len(rest) > 0 {
-		if _, err := w.to.Write(rest); err != nil {
+		if _, err := w.pass(rest); err != nil {
 			return 0, err
 		}
 	}
 	return len(p), nil
+}
+
+// pass hands output on, unless it says that nothing is run.
+func (w *marked) pass(p []byte) (int, error) {
+	if string(p) == shell.CallStale { // one write, which no other precedes
+		w.mu.Lock()
+		w.stale = true
+		w.mu.Unlock()
+		return len(p), nil
+	}
+	return w.to.Write(p)
+}
+
+func (w *marked) isStale() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stale
 }
 
 // find looks for the mark in what is held, and returns what follows it.

@@ -22,6 +22,10 @@ type conn struct {
 	chain  []io.Closer // hops, the last is client
 	addr   string
 	rtt    atomic.Int64 // nanoseconds; 0: not measured yet
+	// loader is the command that is started in sessions ahead of use, so that
+	// a far machine's shell waits for the script when it comes: a session takes
+	// no input before its command is started, which would be a second round trip.
+	loader string
 	timed  chan struct{}
 
 	mu    sync.Mutex
@@ -37,7 +41,8 @@ type conn struct {
 // newConn takes over a connection that is logged in, and opens its first session.
 func newConn(client *gossh.Client, heard *hearing, chain []io.Closer, config Config) *conn {
 	c := &conn{client: client, heard: heard, chain: chain, addr: config.Addr(), limit: perConn,
-		timed: make(chan struct{}), ended: make(chan struct{})}
+		loader: loaderAhead(config), timed: make(chan struct{}), ended: make(chan struct{})}
+	c.rtt.Store(int64(heard.reached))
 	c.ahead = c.open()
 	c.done.Go(func() {
 		_ = client.Wait()
@@ -78,7 +83,10 @@ func (c *conn) watch(keepAlive, deadAfter time.Duration) {
 func (c *conn) ping() {
 	began := time.Now()
 	if _, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil); err == nil {
-		c.rtt.Store(int64(time.Since(began)))
+		// The server may hold back its first answers: the shortest time counts.
+		if took := int64(time.Since(began)); c.rtt.Load() == 0 || took < c.rtt.Load() {
+			c.rtt.Store(took)
+		}
 	}
 	close(c.timed)
 }
@@ -136,8 +144,39 @@ func (c *conn) open() *opening {
 			return
 		}
 		o.s = newSession(c, ch, reqs)
+		if c.loader != "" && time.Duration(c.rtt.Load()) > farAway && o.s.start(c.loader, false) == nil {
+			o.s.started = true
+		}
 	})
 	return o
+}
+
+// fresh returns a session in which nothing was started.
+func (c *conn) fresh(ctx context.Context) (*session, error) {
+	type result struct {
+		s   *session
+		err error
+	}
+	got := make(chan result, 1)
+	c.done.Go(func() {
+		ch, reqs, err := c.client.OpenChannel("session", nil)
+		if err != nil {
+			got <- result{nil, err}
+			return
+		}
+		got <- result{newSession(c, ch, reqs), nil}
+	})
+	select {
+	case r := <-got:
+		return r.s, r.err
+	case <-ctx.Done():
+		go func() {
+			if r := <-got; r.s != nil {
+				r.s.close()
+			}
+		}()
+		return nil, context.Cause(ctx)
+	}
 }
 
 // session returns the session that was opened ahead, and opens the next if

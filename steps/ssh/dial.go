@@ -27,11 +27,15 @@ type dialer struct {
 // dial connects and logs in, once, through all hops. ctx bounds only that.
 func (d *dialer) dial(ctx context.Context) (*conn, error) {
 	hops := append(d.config.Jumps[:len(d.config.Jumps):len(d.config.Jumps)], d.config.Hop)
+	began := time.Now()
 	raw, err := d.first(ctx, hops[0])
 	if err != nil {
 		return nil, err
 	}
 	heard := newHearing(raw)
+	if d.config.ProxyCommand == "" {
+		heard.reached = time.Since(began) // at least one round trip, to the first hop
+	}
 	var chain []io.Closer
 	var nc net.Conn = heard
 	for i, h := range hops {
@@ -210,7 +214,8 @@ func (b *banner) text() string {
 // hearing notes when the peer was last heard.
 type hearing struct {
 	net.Conn
-	last atomic.Int64 // nanoseconds since the epoch
+	last    atomic.Int64  // nanoseconds since the epoch
+	reached time.Duration // how long it took to connect; 0: not known
 }
 
 func newHearing(c net.Conn) *hearing {

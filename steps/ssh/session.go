@@ -8,8 +8,9 @@ import (
 
 // A session is one SSH session: it runs one command.
 type session struct {
-	conn *conn
-	ch   gossh.Channel
+	conn    *conn
+	ch      gossh.Channel
+	started bool // conn.loader waits in it
 
 	mu     sync.Mutex
 	status *exitStatus
@@ -103,6 +104,18 @@ func ptyRequest(modes gossh.TerminalModes) ptyMessage {
 		}{k, v})...)
 	}
 	return ptyMessage{Term: "xterm", Columns: 120, Rows: 40, Modes: string(append(encoded, 0))}
+}
+
+// over reports whether what was started in the session has ended.
+func (s *session) over() bool {
+	select {
+	case <-s.exited:
+		return true
+	case <-s.ended:
+		return true
+	default:
+		return s.conn.dead()
+	}
 }
 
 // close gives the session up. What it runs is not told.

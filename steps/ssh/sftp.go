@@ -31,7 +31,12 @@ func (m *Communicator) withSFTP(ctx context.Context, fn func(*sftp.Client) error
 	if err != nil {
 		return err
 	}
-	defer m.pool.release(s)
+	defer func() { m.pool.release(s) }()
+	if s.started {
+		if err := m.renew(ctx, &s); err != nil {
+			return err
+		}
+	}
 	ok, err := s.ch.SendRequest("subsystem", true, gossh.Marshal(struct{ Name string }{"sftp"}))
 	if err != nil {
 		return s.conn.lost()
