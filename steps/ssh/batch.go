@@ -14,15 +14,14 @@ import (
 
 // A batch is a tar stream in memory.
 type batch struct {
-	buf bytes.Buffer
+	buf *bytes.Buffer
 	w   *tar.Writer
 }
 
-func newBatch(size int) *batch {
-	b := &batch{}
-	b.buf.Grow(size)
-	b.w = tar.NewWriter(&b.buf)
-	return b
+// newBatch returns an empty batch that uses buf's memory.
+func newBatch(buf *bytes.Buffer) *batch {
+	buf.Reset()
+	return &batch{buf: buf, w: tar.NewWriter(buf)}
 }
 
 func (b *batch) size() int { return b.buf.Len() }
@@ -54,9 +53,8 @@ func (b *batch) add(f builder.File, facts Facts) error {
 	return nil
 }
 
-func (b *batch) end() ([]byte, error) {
-	err := b.w.Close()
-	return b.buf.Bytes(), err
+func (b *batch) end() (*bytes.Buffer, error) {
+	return b.buf, b.w.Close()
 }
 
 // header describes f to tar. The format is GNU's, which all read and which

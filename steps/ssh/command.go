@@ -311,7 +311,7 @@ func (e *exchange) feed() {
 		return // the session has ended: its status says why
 	}
 	if e.cmd.stdin != nil {
-		buf := make([]byte, 128<<10)
+		buf := make([]byte, 64<<10)
 		// The reader's own WriteTo would hide which side failed.
 		if _, err := io.CopyBuffer(e.s.ch, reader{e.cmd.stdin}, buf); err != nil && !errors.Is(err, io.EOF) {
 			if read, ok := errors.AsType[*readError](err); ok {

@@ -67,10 +67,11 @@ type put struct {
 	squeeze   string // what streams are compressed with: "zstd", "gzip", ""
 	encoder   *zstd.Encoder
 
-	batch *batch
-	sent  bool           // a batch or a big file was sent already
-	dirs  []builder.File // their modes and times come last, or what is put into them would change them
-	links []builder.File // hard links, which come after what they link to
+	batch   *batch
+	buffers chan *bytes.Buffer // that were used and are free again
+	sent    bool               // a batch or a big file was sent already
+	dirs    []builder.File     // their modes and times come last, or what is put into them would change them
+	links   []builder.File     // hard links, which come after what they link to
 
 	memory *semaphore.Weighted
 	slots  chan struct{}
@@ -81,7 +82,7 @@ func (m *Communicator) newPut(ctx context.Context, cancel context.CancelCauseFun
 	p := &put{m: m, ctx: ctx, cancel: cancel, dst: dst, facts: facts, memory: semaphore.NewWeighted(inFlight)}
 	// Nearby, the processors are the limit: two streams keep two busy. Far away
 	// it is the window of a session, some 2 MiB a round trip.
-	p.spread, p.batchSize, p.part = spread{2, 1}, 4<<20, 32<<20
+	p.spread, p.batchSize, p.part = spread{2, 1}, 2<<20, 32<<20
 	if m.pool.roundTrip(ctx) > farAway {
 		p.spread, p.batchSize, p.part = spread{transferConns, perConn}, 1<<20, 8<<20
 		for _, tool := range []string{"gzip", "zstd"} {
@@ -90,9 +91,10 @@ func (m *Communicator) newPut(ctx context.Context, cancel context.CancelCauseFun
 			}
 		}
 	}
+	p.buffers = make(chan *bytes.Buffer, inFlight/p.batchSize)
 	p.slots = make(chan struct{}, p.spread.conns*p.spread.each)
 	if p.squeeze == "zstd" {
-		p.encoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(1<<20)) // the options are valid
+		p.encoder, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(512<<10), zstd.WithLowerEncoderMem(true)) // the options are valid
 	}
 	return p
 }
@@ -168,7 +170,7 @@ func (p *put) write(f builder.File) error {
 		}
 	}
 	if p.batch == nil {
-		p.batch = newBatch(p.batchSize)
+		p.batch = newBatch(p.buffer())
 	}
 	return p.batch.add(f, p.facts)
 }
@@ -185,7 +187,26 @@ func (p *put) flush() error {
 	if err != nil {
 		return err
 	}
-	return p.send(int64(len(body)), func() error { return p.extract(body) })
+	return p.send(int64(body.Len()), func() error {
+		defer p.recycle(body)
+		return p.extract(body)
+	})
+}
+
+func (p *put) buffer() *bytes.Buffer {
+	select {
+	case b := <-p.buffers:
+		return b
+	default:
+		return new(bytes.Buffer)
+	}
+}
+
+func (p *put) recycle(b *bytes.Buffer) {
+	select {
+	case p.buffers <- b:
+	default:
+	}
 }
 
 // send does work in the background, as soon as there is room for weight more
@@ -230,7 +251,7 @@ func (p *put) finish() error {
 		}
 	}
 	if p.batch == nil && !p.sent && p.ctx.Err() == nil {
-		p.batch = newBatch(0) // nothing at all: dst is made nevertheless
+		p.batch = newBatch(p.buffer()) // nothing at all: dst is made nevertheless
 	}
 	if p.ctx.Err() == nil {
 		if err := p.flush(); err != nil {
@@ -245,13 +266,17 @@ func (p *put) finish() error {
 }
 
 // extract has the machine unpack a tar stream.
-func (p *put) extract(body []byte) error {
-	packed, squeeze, err := p.compress(body)
-	if err != nil {
-		return err
+func (p *put) extract(body *bytes.Buffer) error {
+	if p.squeeze != "" {
+		packed := p.buffer()
+		defer p.recycle(packed)
+		if err := p.compress(packed, body.Bytes()); err != nil {
+			return err
+		}
+		body = packed
 	}
-	script := "mkdir -p -- " + shell.Quote(p.dst) + " && cd -- " + shell.Quote(p.dst) + " && exec " + unpack(p.facts, squeeze)
-	return p.m.stream(p.ctx, "unpacking files below "+p.dst, script, p.spread, func() io.Reader { return bytes.NewReader(packed) })
+	script := "mkdir -p -- " + shell.Quote(p.dst) + " && cd -- " + shell.Quote(p.dst) + " && exec " + unpack(p.facts, p.squeeze)
+	return p.m.stream(p.ctx, "unpacking files below "+p.dst, script, p.spread, func() io.Reader { return bytes.NewReader(body.Bytes()) })
 }
 
 // unpack returns the command that unpacks its stdin into the current directory.
@@ -272,22 +297,21 @@ func unpack(facts Facts, squeeze string) string {
 	return shell.Join(args...)
 }
 
-func (p *put) compress(body []byte) ([]byte, string, error) {
-	switch p.squeeze {
-	case "zstd":
-		return p.encoder.EncodeAll(body, nil), "zstd", nil
-	case "gzip":
-		var packed bytes.Buffer
-		w, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
-		if err != nil {
-			return nil, "", err
-		}
-		if _, err := w.Write(body); err != nil {
-			return nil, "", err
-		}
-		return packed.Bytes(), "gzip", w.Close()
+func (p *put) compress(into *bytes.Buffer, body []byte) error {
+	into.Reset()
+	if p.squeeze == "zstd" {
+		into.Grow(len(body)/2 + 1024)
+		_, err := into.Write(p.encoder.EncodeAll(body, into.AvailableBuffer()))
+		return err
 	}
-	return body, "", nil
+	w, err := gzip.NewWriterLevel(into, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(body); err != nil {
+		return err
+	}
+	return w.Close()
 }
 
 // stream runs a script that reads body, again if the connection breaks: so it

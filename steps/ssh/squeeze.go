@@ -13,11 +13,12 @@ type squeezing struct {
 	from  io.Reader
 	p     *put
 	piece []byte
-	ready []byte
+	out   []byte // the piece, compressed
+	ready []byte // what is left of it
 	err   error
 }
 
-const squeezePiece = 256 << 10
+const squeezePiece = 128 << 10
 
 func newSqueezing(from io.Reader, p *put) io.Reader {
 	return &squeezing{from: from, p: p, piece: make([]byte, squeezePiece)}
@@ -37,7 +38,8 @@ func (s *squeezing) Read(p []byte) (int, error) {
 			continue
 		}
 		if s.p.squeeze == "zstd" {
-			s.ready = s.p.encoder.EncodeAll(s.piece[:n], s.ready[:0])
+			s.out = s.p.encoder.EncodeAll(s.piece[:n], s.out[:0])
+			s.ready = s.out
 			continue
 		}
 		var b bytes.Buffer
