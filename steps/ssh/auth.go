@@ -170,7 +170,7 @@ func (l *login) publicKeys() ([]gossh.Signer, error) {
 	if l.auth.Agent != "" {
 		held, err := l.agentKeys()
 		if err != nil && len(signers) == 0 {
-			return nil, err
+			return nil, &fatalError{err}
 		}
 		signers = append(signers[:len(signers):len(signers)], held...)
 	}

@@ -116,8 +116,9 @@ func (e *exchange) run(ctx context.Context) error {
 	})
 	defer late.Stop()
 	err := e.wait(ctx, drained)
-	e.s.close() // nothing writes to the caller's writers once this has returned
-	<-drained
+	e.s.close()
+	e.out.stop() // nothing writes to the caller's writers once this has returned
+	e.errs.stop()
 	return err
 }
 
@@ -365,6 +366,8 @@ type marked struct {
 	second   string // a second mark behind it
 	watch    func([]byte)
 
+	writing sync.Mutex // guards to
+
 	mu     sync.Mutex
 	held   []byte
 	number int
@@ -406,7 +409,16 @@ func (w *marked) pass(p []byte) (int, error) {
 		w.mu.Unlock()
 		return len(p), nil
 	}
+	w.writing.Lock()
+	defer w.writing.Unlock()
 	return w.to.Write(p)
+}
+
+// stop waits for a write that is under way, and throws away what comes later.
+func (w *marked) stop() {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	w.to = io.Discard
 }
 
 func (w *marked) isStale() bool {

@@ -128,7 +128,10 @@ func (d *dialer) login(ctx context.Context, nc net.Conn, h Hop, last bool) (*gos
 	}
 	v, err := h.HostKeys.verifier(ctx, h.Addr(), console)
 	if err != nil {
-		return nil, err
+		if h.HostKeys.Console {
+			return nil, err // it may show them later
+		}
+		return nil, &fatalError{err}
 	}
 	l, err := newLogin(h.Auth)
 	if err != nil {
@@ -162,6 +165,9 @@ var errHandshakeTime = errors.New("it accepts connections, but does not answer")
 func loginError(err error, h Hop, l *login, v *verifier, said *banner) error {
 	if key, ok := errors.AsType[*HostKeyError](err); ok {
 		return key
+	}
+	if fatal, ok := errors.AsType[*fatalError](err); ok {
+		return fatal
 	}
 	if _, ok := errors.AsType[*gossh.AlgorithmNegotiationError](err); ok {
 		if v.algorithms != nil && !v.passed {

@@ -203,7 +203,7 @@ func explain(err error, addr string, got gossh.PublicKey) error {
 		return nil
 	}
 	if revoked, ok := errors.AsType[*knownhosts.RevokedError](err); ok {
-		return fmt.Errorf("verifying %s: its host key %s is revoked (%s:%d)", addr, gossh.FingerprintSHA256(got), revoked.Revoked.Filename, revoked.Revoked.Line)
+		return &fatalError{fmt.Errorf("verifying %s: its host key %s is revoked (%s:%d)", addr, gossh.FingerprintSHA256(got), revoked.Revoked.Filename, revoked.Revoked.Line)}
 	}
 	e := &HostKeyError{Addr: addr, Got: got}
 	if key, ok := errors.AsType[*knownhosts.KeyError](err); ok {
