@@ -110,8 +110,14 @@ func (c *conn) close() {
 
 var errClosed = errors.New("the connection is closed")
 
-// dead reports whether the connection has ended.
+// dead reports whether the connection has ended or is about to.
 func (c *conn) dead() bool {
+	c.mu.Lock()
+	failed := c.cause != nil
+	c.mu.Unlock()
+	if failed {
+		return true
+	}
 	select {
 	case <-c.ended:
 		return true

@@ -132,10 +132,11 @@ func (p *pool) add(ctx context.Context) error {
 	p.dialing--
 	p.broadcast()
 	if err != nil {
-		if len(p.conns) > 0 && ctx.Err() == nil {
-			// The machine lets no more in at the moment: those there are will do.
-			p.pause = time.Now().Add(time.Second)
-			time.AfterFunc(time.Second, p.wake)
+		if once && ctx.Err() == nil {
+			// The machine lets no more in at the moment: those there are will
+			// do. If they have ended meanwhile, the next try is a patient one.
+			p.pause = time.Now().Add(200 * time.Millisecond)
+			time.AfterFunc(210*time.Millisecond, p.wake)
 			return nil
 		}
 		return err
