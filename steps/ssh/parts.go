@@ -11,6 +11,9 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
 	"bake/builder"
 	"bake/internal/shell"
 )
@@ -64,6 +67,8 @@ type parts struct {
 	want   string
 	scrap  [32 << 10]byte
 	work   sync.WaitGroup
+
+	decoder *zstd.Decoder
 }
 
 type aPart struct {
@@ -76,6 +81,9 @@ func newParts(ctx context.Context, g *download) *parts {
 	ahead := 3
 	if g.far {
 		p.length, p.spread, ahead = 1<<20, spread{transferConns, perConn}, 20
+	}
+	if g.squeeze == "zstd" {
+		p.decoder, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true)) // the options are valid
 	}
 	p.ctx, p.cancel = context.WithCancelCause(ctx)
 	p.work.Go(p.checksum)
@@ -122,10 +130,12 @@ func (p *parts) ask(b *bytes.Buffer) {
 func (p *parts) fetch(offset, n int64, b *bytes.Buffer) error {
 	const block = 64 << 10
 	script := fmt.Sprintf("exec dd if=%s bs=%d skip=%d count=%d 2>/dev/null", shell.Quote(p.g.src), block, offset/block, (n+block-1)/block)
+	if p.g.squeeze != "" {
+		script = strings.TrimPrefix(script, "exec ") + " | " + p.g.squeeze + " -1 -c"
+	}
 	for try := 1; ; try++ {
 		b.Reset()
-		b.Grow(int(p.length) + bytes.MinRead)
-		err := p.g.m.do(p.ctx, job{call: shell.Call{Script: script, Home: true}, as: p.g.m.identity(""), stdout: b, spread: p.spread})
+		err := p.receive(script, b)
 		if _, lost := errors.AsType[*LostError](err); lost && try < mostTries && p.ctx.Err() == nil {
 			p.g.m.config.Log("reading %s: %v: trying again", p.g.src, err)
 			continue
@@ -135,6 +145,34 @@ func (p *parts) fetch(offset, n int64, b *bytes.Buffer) error {
 		}
 		return err
 	}
+}
+
+// receive runs script and puts its output into b, decompressed.
+func (p *parts) receive(script string, b *bytes.Buffer) error {
+	run := func(into io.Writer) error {
+		return p.g.m.do(p.ctx, job{call: shell.Call{Script: script, Home: true}, as: p.g.m.identity(""), stdout: into, spread: p.spread})
+	}
+	if p.g.squeeze == "" {
+		b.Grow(int(p.length) + bytes.MinRead)
+		return run(b)
+	}
+	var packed bytes.Buffer
+	if err := run(&packed); err != nil {
+		return err
+	}
+	if p.g.squeeze == "zstd" {
+		out, err := p.decoder.DecodeAll(packed.Bytes(), b.AvailableBuffer())
+		if err == nil {
+			_, err = b.Write(out)
+		}
+		return err
+	}
+	r, err := gzip.NewReader(&packed)
+	if err != nil {
+		return err
+	}
+	_, err = b.ReadFrom(r)
+	return err
 }
 
 func (p *parts) Read(out []byte) (int, error) {
@@ -186,4 +224,7 @@ func (p *parts) Close() error {
 func (p *parts) stop() {
 	p.cancel(errEnough)
 	p.work.Wait()
+	if p.decoder != nil {
+		p.decoder.Close()
+	}
 }
