@@ -239,7 +239,7 @@ func TestATreeOfOddFilesArrivesIntactAlsoWhenTheConnectionIsCut(t *testing.T) {
 func TestATreeOfOddFilesArrivesIntactFarAway(t *testing.T) {
 	s := sshtest.Start(t, sshtest.Options{Delay: eighty})
 	p, c := behind(t, s)
-	treeThereAndBack(t, connect(t, c), func() { p.CutAfter(300 << 10) })
+	treeThereAndBack(t, connect(t, c), func() { p.CutAfter(60 << 10) })
 	if p.Cuts < 2 {
 		t.Errorf("the connection was cut %d times", p.Cuts)
 	}
