@@ -23,7 +23,7 @@ import (
 const (
 	bigFile   = 4 << 20  // a file from this size on travels on its own
 	inFlight  = 16 << 20 // bytes that are held in memory until the machine has confirmed them
-	farAway   = 3 * time.Millisecond
+	farAway   = 8 * time.Millisecond
 	mostTries = 8 // of one block, each after a broken connection
 )
 
