@@ -10,6 +10,7 @@ import (
 	"iter"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -19,7 +20,8 @@ import (
 
 // The engine unpacks an archive in a process whose root is the container's, so
 // that no name and no link of the machine leads out of it, not even one that
-// changes meanwhile.
+// changes meanwhile. Names are from the root: the engine refuses links that
+// lead out of the directory that it unpacks in.
 
 // xattrRecord is the prefix of the PAX records that hold extended attributes.
 const xattrRecord = "SCHILY.xattr."
@@ -30,8 +32,8 @@ func (c *communicator) Put(ctx context.Context, dst string, files iter.Seq2[buil
 	if err != nil {
 		return err
 	}
-	p := putter{comm: c, at: existing, prefix: missing, fresh: map[string]bool{}}
-	if err := p.write(ctx, files); err != nil {
+	p := putter{comm: c, below: path.Join(".", existing, missing), fresh: map[string]bool{}, files: map[string]meta{}}
+	if err := p.write(ctx, missing, files); err != nil {
 		return fmt.Errorf("writing below %s: %w", dst, p.fail(err))
 	}
 	return nil
@@ -77,10 +79,10 @@ func (c *communicator) lstat(ctx context.Context, name string) (fs.FileMode, err
 
 // A putter writes archives that the engine unpacks; most often one.
 type putter struct {
-	comm   *communicator
-	at     string          // directory on the machine that the archive is unpacked in
-	prefix string          // directories below it that are to be made
-	fresh  map[string]bool // directories that were made here: nothing else stands below them
+	comm  *communicator
+	below string          // directory that files are relative to, from the root
+	fresh map[string]bool // directories that were made here: nothing else stands below them
+	files map[string]meta // regular files that were written: see header
 
 	// Of the request that runs; nil if none does.
 	out  *tar.Writer
@@ -88,8 +90,9 @@ type putter struct {
 	done chan error
 }
 
-func (p *putter) write(ctx context.Context, files iter.Seq2[builder.File, error]) error {
-	if err := p.makeParents(ctx); err != nil {
+// write makes the end of below that is missing, and then the files.
+func (p *putter) write(ctx context.Context, missing string, files iter.Seq2[builder.File, error]) error {
+	if err := p.makeParents(ctx, missing); err != nil {
 		return err
 	}
 	for f, err := range files {
@@ -114,7 +117,7 @@ func (p *putter) archive(ctx context.Context) *tar.Writer {
 	r, w := io.Pipe()
 	p.out, p.pipe, p.done = tar.NewWriter(w), w, make(chan error, 1)
 	go func(done chan<- error) {
-		err := p.comm.docker.CopyToContainer(ctx, p.comm.id, p.at, r, container.CopyToContainerOptions{})
+		err := p.comm.docker.CopyToContainer(ctx, p.comm.id, "/", r, container.CopyToContainerOptions{})
 		r.CloseWithError(errStopped)
 		done <- err
 	}(p.done)
@@ -149,12 +152,12 @@ func (p *putter) fail(err error) error {
 	return err
 }
 
-func (p *putter) makeParents(ctx context.Context) error {
-	if p.prefix == "" {
+func (p *putter) makeParents(ctx context.Context, missing string) error {
+	if missing == "" {
 		return nil
 	}
-	name := ""
-	for part := range strings.SplitSeq(p.prefix, "/") {
+	name := strings.TrimSuffix(p.below, missing)
+	for part := range strings.SplitSeq(missing, "/") {
 		name = path.Join(name, part)
 		p.fresh[name] = true
 		if err := p.archive(ctx).WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: name + "/", Mode: 0o755}); err != nil {
@@ -173,7 +176,7 @@ func (p *putter) file(ctx context.Context, f builder.File) error {
 		return err
 	}
 	if f.Mode.IsDir() {
-		linked, err := p.linked(ctx, path.Join(p.prefix, f.Path))
+		linked, err := p.linked(ctx, path.Join(p.below, f.Path))
 		if linked || err != nil {
 			return err
 		}
@@ -200,14 +203,17 @@ func (p *putter) file(ctx context.Context, f builder.File) error {
 // directory, as in /bin -> usr/bin: then files go where it leads, as they do
 // for cp and COPY; the engine would replace the link.
 func (p *putter) linked(ctx context.Context, name string) (bool, error) {
-	if name == "." || p.fresh[path.Dir(name)] {
-		p.fresh[name] = p.fresh[path.Dir(name)]
+	if name == "." || p.fresh[name] {
+		return false, nil
+	}
+	if p.fresh[path.Dir(name)] {
+		p.fresh[name] = true
 		return false, nil
 	}
 	if err := p.flush(); err != nil {
 		return false, err
 	}
-	target := path.Join(p.at, name)
+	target := "/" + name
 	mode, err := p.comm.lstat(ctx, target)
 	if errors.Is(err, builder.ErrNotFound) {
 		p.fresh[name] = true
@@ -220,16 +226,29 @@ func (p *putter) linked(ctx context.Context, name string) (bool, error) {
 	return mode.IsDir(), err
 }
 
+// meta is what a hard link has in common with its file.
+type meta struct {
+	mode     int64
+	uid, gid int
+	modTime  time.Time
+}
+
+// header returns the entry of a file. One of a hard link repeats what its file
+// has: the engine sets it again, where other programs ignore it.
 func (p *putter) header(f builder.File) (*tar.Header, error) {
 	hdr := &tar.Header{
-		Name: path.Join(p.prefix, f.Path), Mode: tarMode(f.Mode), Uid: f.UID, Gid: f.GID,
+		Name: path.Join(p.below, f.Path), Mode: tarMode(f.Mode), Uid: f.UID, Gid: f.GID,
 		ModTime: f.ModTime, Format: tar.FormatPAX,
 	}
 	switch {
 	case f.Hard:
-		hdr.Typeflag, hdr.Linkname = tar.TypeLink, path.Join(p.prefix, f.Link)
+		hdr.Typeflag, hdr.Linkname = tar.TypeLink, path.Join(p.below, f.Link)
+		if m, ok := p.files[f.Link]; ok {
+			hdr.Mode, hdr.Uid, hdr.Gid, hdr.ModTime = m.mode, m.uid, m.gid, m.modTime
+		}
 	case f.Mode.IsRegular():
 		hdr.Typeflag, hdr.Size = tar.TypeReg, f.Size
+		p.files[f.Path] = meta{hdr.Mode, hdr.Uid, hdr.Gid, hdr.ModTime}
 	case f.Mode.IsDir():
 		hdr.Typeflag, hdr.Name = tar.TypeDir, hdr.Name+"/"
 	case f.Mode&fs.ModeSymlink != 0:
