@@ -24,21 +24,14 @@ type Container struct {
 // Start boots a container. Its processes and mounts are gone when Close
 // returns, or when this process is.
 func (h *Host) Start(ctx context.Context, c Config) (*Container, error) {
-	conn, far, err := wire.Pair()
+	ct, err := h.init()
 	if err != nil {
 		return nil, err
 	}
-	defer far.Close()
-	ct := &Container{peer: peer{conn: conn}, done: make(chan struct{})}
-	if err := h.spawn(ct, far); err != nil {
-		conn.Close()
-		return nil, err
-	}
-	far.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	err = conn.Send(setup(c, h.id))
+	stop := context.AfterFunc(ctx, func() { ct.peer.conn.Close() })
+	err = ct.peer.conn.Send(setup(c, h.id))
 	if err == nil {
-		_, _, err = recv(conn)
+		_, _, err = recv(ct.peer.conn)
 	}
 	if !stop() || err != nil {
 		ct.Close()
@@ -47,8 +40,8 @@ func (h *Host) Start(ctx context.Context, c Config) (*Container, error) {
 	return ct, nil
 }
 
-// spawn starts the init process and the goroutine that waits for its end.
-func (h *Host) spawn(ct *Container, far *os.File) error {
+// startInit starts the init process and the goroutine that waits for its end.
+func (h *Host) startInit(ct *Container, far *os.File) error {
 	if !h.id.Rootless {
 		pid, err := h.fork(func() (int, error) { return inside.StartInit(far) })
 		if err != nil {

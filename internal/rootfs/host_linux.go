@@ -24,6 +24,7 @@ type Host struct {
 	mu      sync.Mutex
 	helper  *peer // owner of the user namespace, started when it is first needed
 	helperP int
+	spare   *spare // see Prepare
 	closed  bool
 }
 
@@ -45,15 +46,20 @@ func Open() (*Host, error) {
 // Identity says which ids containers have.
 func (h *Host) Identity() Identity { return h.id }
 
-// Close ends the helper, if there is one, and every container in its namespace.
+// Close ends what waits to be used, the helper if there is one, and every
+// container in its namespace.
 func (h *Host) Close() error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
+	closed := h.closed
+	h.closed = true
+	h.mu.Unlock()
+	if closed {
 		return nil
 	}
-	h.closed = true
+	h.closeSpare()
 	close(h.forks)
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.helper == nil {
 		return nil
 	}

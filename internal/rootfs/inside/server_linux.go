@@ -20,6 +20,11 @@ type server struct {
 
 // serveRoot is the life of a root's init.
 func serveRoot(control *wire.Conn) error {
+	// What does not depend on the root is done while nobody waits for it.
+	// A process of the root may send us any signal; only the kernel and bake end us.
+	ignoreSignals()
+	syscall.Umask(0o022)
+	srv := &server{procs: newProcs(limit), root: true}
 	var s wire.Setup
 	if _, err := control.Recv(&s); err != nil {
 		return err
@@ -28,14 +33,11 @@ func serveRoot(control *wire.Conn) error {
 	if serr := control.Send(reply(err)); err != nil || serr != nil {
 		return serr
 	}
-	srv := &server{procs: newProcs(limit), oneID: s.OneID, root: true}
+	srv.oneID = s.OneID
 	return srv.serve(control)
 }
 
 func setUp(s *wire.Setup) error {
-	// A process of the root may send us any signal; only the kernel and bake end us.
-	ignoreSignals()
-	syscall.Umask(0o022)
 	if s.Hostname != "" {
 		if err := syscall.Sethostname([]byte(s.Hostname)); err != nil {
 			return err

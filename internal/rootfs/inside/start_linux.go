@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"syscall"
 
 	"bake/internal/rootfs/sys"
@@ -46,7 +47,8 @@ const namespaces = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NE
 // and returns its pid. It dies with the thread that calls, and when the other
 // end of control is closed.
 func StartInit(control *os.File) (int, error) {
-	return start(initName, control, &syscall.SysProcAttr{Cloneflags: namespaces})
+	// It mostly waits, and a second processor is one more thread to start and to end.
+	return start(initName, control, 1, &syscall.SysProcAttr{Cloneflags: namespaces})
 }
 
 // A Mapping is what a user namespace's ids are outside.
@@ -62,13 +64,13 @@ type Mapping struct {
 func StartHelper(control *os.File, m Mapping) (int, error) {
 	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
 	if m.Later {
-		return start(helperName, control, attr)
+		return start(helperName, control, 2, attr)
 	}
 	attr.UidMappings, attr.GidMappings, attr.GidMappingsEnableSetgroups = m.UIDs, m.GIDs, m.Setgroups
-	return start(mappedName, control, attr)
+	return start(mappedName, control, 2, attr)
 }
 
-func start(name string, control *os.File, attr *syscall.SysProcAttr) (int, error) {
+func start(name string, control *os.File, processors int, attr *syscall.SysProcAttr) (int, error) {
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
 		return 0, err
@@ -77,7 +79,7 @@ func start(name string, control *os.File, attr *syscall.SysProcAttr) (int, error
 	attr.Setsid = true // the terminal's Ctrl-C is bake's to handle
 	attr.Pdeathsig = syscall.SIGKILL
 	files := []uintptr{null.Fd(), null.Fd(), 2, control.Fd()}
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{name}, &syscall.ProcAttr{Dir: "/", Env: []string{"GOMAXPROCS=2", "GODEBUG=" + os.Getenv("GODEBUG")}, Files: files, Sys: attr})
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{name}, &syscall.ProcAttr{Dir: "/", Env: []string{"GOMAXPROCS=" + strconv.Itoa(processors), "GODEBUG=" + os.Getenv("GODEBUG")}, Files: files, Sys: attr})
 	if err != nil {
 		return 0, fmt.Errorf("starting %s: %w", name, err)
 	}
