@@ -281,7 +281,7 @@ func (s *store) compressAndUnpack(ctx context.Context, sc *builder.Scope, diffID
 	defer s.host.Remove(context.WithoutCancel(ctx), dir)
 	report := newMeter(sc, "layer "+diffID, "unpacking", 0)
 	defer report.end()
-	w, err := newBlobWriter(blob)
+	w, err := s.newBlobWriter(blob)
 	if err != nil {
 		return layerRecord{}, err
 	}

@@ -249,9 +249,17 @@ func (c cleaner) Sweep(ctx context.Context, alive func(builder.RunID) bool) ([]b
 }
 
 // noteProcess writes down which process runs in a workspace. When bake dies it
-// dies by itself; this is for a release while bake lives.
+// dies by itself; this is for a release while bake lives. The file is written
+// over in its full length: one that is cut off and closed has the file system
+// write it to the disk at once.
 func (s *store) noteProcess(id string, pid int) error {
-	return os.WriteFile(s.workspace(id, "pid"), []byte(strconv.Itoa(pid)+" "+startOf(pid)), 0o600)
+	f, err := os.OpenFile(s.workspace(id, "pid"), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = fmt.Fprintf(f, "%-10d %-20s", pid, startOf(pid))
+	return err
 }
 
 // endProcess ends the process that was noted, if it is still that one.
@@ -260,9 +268,12 @@ func (s *store) endProcess(id string) {
 	if err != nil {
 		return
 	}
-	first, start, _ := strings.Cut(string(data), " ")
-	pid, err := strconv.Atoi(first)
-	if err != nil || pid <= 1 || start == "" || startOf(pid) != start {
+	f := strings.Fields(string(data))
+	if len(f) != 2 {
+		return
+	}
+	pid, err := strconv.Atoi(f[0])
+	if err != nil || pid <= 1 || startOf(pid) != f[1] {
 		return
 	}
 	if p, err := os.FindProcess(pid); err == nil {

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -114,7 +115,7 @@ func (s *store) packed(p packing, limit int64, exact bool) (rec layerRecord, err
 
 // packBlob writes the compressed tar of a layer to the file blob.
 func (s *store) packBlob(ctx context.Context, sc *builder.Scope, p packing, limit int64, blob string) (layerRecord, int64, error) {
-	w, err := newBlobWriter(blob)
+	w, err := s.newBlobWriter(blob)
 	if err != nil {
 		return layerRecord{}, 0, err
 	}
@@ -227,23 +228,36 @@ type blobWriter struct {
 	*pgzip.Writer
 	file *os.File
 	sum  *tarDigester
+	pool *sync.Pool // where the compressor goes
 	done bool
 }
 
-func newBlobWriter(path string) (*blobWriter, error) {
+func (s *store) newBlobWriter(path string) (*blobWriter, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	w := &blobWriter{file: f, sum: &tarDigester{w: f, hash: sha256.New()}}
-	if w.Writer, err = pgzip.NewWriterLevel(w.sum, gzipLevel); err == nil {
-		err = w.SetConcurrency(gzipBlock, runtime.GOMAXPROCS(0)+1)
-	}
-	if err != nil {
+	w := &blobWriter{file: f, sum: &tarDigester{w: f, hash: sha256.New()}, pool: &s.compressors}
+	if w.Writer, err = s.compressor(w.sum); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return w, nil
+}
+
+// compressor returns one that was used before if there is one: its buffers, 3
+// MiB, cost more than the compression of a small layer.
+func (s *store) compressor(w io.Writer) (*pgzip.Writer, error) {
+	z, ok := s.compressors.Get().(*pgzip.Writer)
+	if ok {
+		z.Reset(w)
+	} else {
+		var err error
+		if z, err = pgzip.NewWriterLevel(w, gzipLevel); err != nil {
+			return nil, err
+		}
+	}
+	return z, z.SetConcurrency(gzipBlock, runtime.GOMAXPROCS(0)+1) // Reset forgets it
 }
 
 // finish completes the file and what rec says of it.
@@ -252,6 +266,7 @@ func (w *blobWriter) finish(rec *layerRecord) error {
 		return err
 	}
 	w.done = true
+	w.pool.Put(w.Writer)
 	rec.Blob, rec.BlobSize, rec.MediaType = "sha256:"+hex.EncodeToString(w.sum.hash.Sum(nil)), w.sum.n, string(types.OCILayer)
 	return w.file.Close()
 }

@@ -137,6 +137,7 @@ func (e *Engine) Snapshot(ctx context.Context, sc *builder.Scope, m builder.Mach
 	if err != nil {
 		return m, err
 	}
+	s.remember(kindSnapshot+rec.ID, rec, nil)
 	m.Snapshot = rec.ID
 	return m, s.prepareUpper(m) // its name keeps the snapshot from being pruned
 }

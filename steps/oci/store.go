@@ -36,6 +36,8 @@ type store struct {
 	*lease
 	// known are records of what this process uses: nobody prunes it, so they stay true.
 	known sync.Map
+	// compressors are *pgzip.Writer that are not in use.
+	compressors sync.Pool
 }
 
 // openStore opens the store for the user ids that containers have here: the
