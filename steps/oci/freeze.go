@@ -1,19 +1,17 @@
 package oci
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 
 	"bake/builder"
+	"bake/internal/imageconfig"
 )
 
 // Freeze packs the layers that are not packed yet, all at once, and makes the
@@ -151,29 +149,14 @@ func describe(id string, m builder.Machine, rec imageRecord, packings []packing,
 	return img
 }
 
-// finalConfig is the base's config with the new layers and the template's
-// changes, and nothing of how it was made.
+// finalConfig is the base's config with the new layers and the template's changes.
 func finalConfig(base []byte, layers []layerRecord, packings []packing, f builder.Freezing) ([]byte, error) {
-	file, err := v1.ParseConfigFile(bytes.NewReader(base))
-	if err != nil {
-		return nil, fmt.Errorf("the base image's config: %w", err)
-	}
-	file.Created = v1.Time{Time: f.Created.UTC()}
-	file.Author, file.Container = "", ""
-	file.DockerVersion = "" //lint:ignore SA1019 an old base may have it, and it is not true of this image
-	file.RootFS = v1.RootFS{Type: "layers", DiffIDs: make([]v1.Hash, len(layers))}
-	for i, l := range layers {
-		if file.RootFS.DiffIDs[i], err = v1.NewHash(l.DiffID); err != nil {
-			return nil, err
-		}
+	var diffIDs, steps []string
+	for _, l := range layers {
+		diffIDs = append(diffIDs, l.DiffID)
 	}
 	for _, p := range packings {
-		file.History = append(file.History, v1.History{Created: file.Created, CreatedBy: p.step, Comment: "bake"})
+		steps = append(steps, p.step)
 	}
-	if !f.Config.IsZero() {
-		if err := configure(&file.Config, f.Config); err != nil {
-			return nil, err
-		}
-	}
-	return json.Marshal(file)
+	return imageconfig.Final(base, diffIDs, steps, f)
 }
