@@ -104,10 +104,10 @@ func (s *store) start(ctx context.Context, sc *builder.Scope, m builder.Machine,
 			return nil, err
 		}
 	}
-	if err := s.host.Remove(ctx, work); err != nil { // overlayfs does not take one it has used
+	if err := s.host.Remove(ctx, filepath.Join(work, "work")); err != nil { // overlayfs does not take one it has used
 		return nil, err
 	}
-	if err := os.Mkdir(work, 0o700); err != nil {
+	if err := os.Mkdir(work, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
 	rel := "../work/" + m.ID + "/"
