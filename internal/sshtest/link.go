@@ -28,7 +28,6 @@ type Link struct {
 	t    testing.TB
 	near int // descriptor of the TUN device here
 	dev  string
-	mu   sync.Mutex
 	far  int
 	stop chan struct{}
 	wg   sync.WaitGroup

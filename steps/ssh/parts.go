@@ -62,8 +62,7 @@ type parts struct {
 	used   *bytes.Buffer // what holds it
 	read   int64         // bytes handed on
 	sum    cksum         // of them
-	free   []*bytes.Buffer
-	check  chan error // the machine's answer about its checksum, which is in want
+	check  chan error    // the machine's answer about its checksum, which is in want
 	want   string
 	scrap  [32 << 10]byte
 	work   sync.WaitGroup

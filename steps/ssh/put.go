@@ -156,7 +156,7 @@ func checkPath(path string) error {
 	}
 	for name := range strings.SplitSeq(path, "/") {
 		if name == "" || name == "." || name == ".." || strings.ContainsRune(name, 0) {
-			return fmt.Errorf("file name %q: want a relative path without . and ..", path)
+			return fmt.Errorf("file name %q: want a relative path that does not lead up", path)
 		}
 	}
 	return nil
