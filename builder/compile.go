@@ -216,9 +216,11 @@ func (c *compiler) source(b templates.Build) Step {
 func (c *compiler) provisioners(b templates.Build, where string, steps []templates.Step) []Step {
 	var out []Step
 	for _, s := range steps {
-		check(c, c.cat.Provisioners, s.Kind)
+		v := check(c, c.cat.Provisioners, s.Kind)
+		files, _ := v.(FilesOnly)
 		out = append(out, Step{
-			Kind: s.Kind.Kind, Name: label(s.Kind), Config: s.Body.JSON(), Pos: s.Pos, If: s.If,
+			FilesOnly: files != nil && files.FilesOnly(),
+			Kind:      s.Kind.Kind, Name: label(s.Kind), Config: s.Body.JSON(), Pos: s.Pos, If: s.If,
 			Env: s.Env, User: s.User, Workdir: s.Workdir, Timeout: s.Timeout,
 			Retries: s.Retries, RetryDelay: s.RetryDelay, Continue: s.Continue, Cache: s.Cache,
 		})

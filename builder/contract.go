@@ -133,6 +133,13 @@ type Checker interface {
 	Check(dir string, b templates.Block) templates.Diagnostics
 }
 
+// A FilesOnly provisioner may work with files alone: when FilesOnly reports
+// true it runs no program of the machine, so that the machine's platform need
+// not be one that can run here.
+type FilesOnly interface {
+	FilesOnly() bool
+}
+
 // A Versioned kind has changed what it does; the version is part of its steps' keys.
 type Versioned interface {
 	Version() int

@@ -65,7 +65,7 @@ func (e *Engine) pinSource(ctx context.Context, p *Plan, b *Build) error {
 // runs reports whether the build changes or tests a machine, so that it has to
 // be able to run programs of its platform.
 func (b Build) runs() bool {
-	return slices.ContainsFunc(b.Steps, func(s Step) bool { return s.Phase == Provision || s.Phase == Test })
+	return slices.ContainsFunc(b.Steps, func(s Step) bool { return s.Phase == Provision && !s.FilesOnly || s.Phase == Test })
 }
 
 // pinBuild resolves source.* and makes the keys. The builds it needs are pinned already.

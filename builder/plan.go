@@ -102,8 +102,9 @@ type Step struct {
 	Key    Digest         `json:"key,omitempty"` // content address: kind, config, input files, previous key
 	Pos    templates.Pos  `json:"pos,omitzero"`
 
-	Last       bool              `json:"last,omitempty"` // runs when everything else of the plan is done
-	If         string            `json:"if,omitempty"`   // an expression that can be decided only when it runs
+	FilesOnly  bool              `json:"files_only,omitempty"` // runs no program of the machine
+	Last       bool              `json:"last,omitempty"`       // runs when everything else of the plan is done
+	If         string            `json:"if,omitempty"`         // an expression that can be decided only when it runs
 	Env        map[string]string `json:"env,omitempty"`
 	User       string            `json:"user,omitempty"`
 	Workdir    string            `json:"workdir,omitempty"`
