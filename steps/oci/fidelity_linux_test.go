@@ -423,3 +423,33 @@ func refreeze(t *testing.T, e *oci.Engine, img v1.Image, at time.Time, script st
 	}
 	return a
 }
+
+// TestALargeLayerReadsAsItWasPacked is about layers that are decompressed on
+// another processor than the one that reads them.
+func TestALargeLayerReadsAsItWasPacked(t *testing.T) {
+	e := newEngine(t, oci.Options{})
+	a := build(t, e, busybox(t), builder.Freezing{Key: "sha256:large", Build: "a"}, nil, "dd if=/dev/urandom of=/large bs=1M count=5", "echo small >/small")
+	img, err := e.OpenImage(t.Context(), *a.Image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate.Image(img); err != nil {
+		t.Error(err)
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range layers {
+		r, err := l.Uncompressed()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Read(make([]byte, 10)); err != nil {
+			t.Error(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Errorf("closing a layer that was not read to its end: %v", err)
+		}
+	}
+}

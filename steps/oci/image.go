@@ -1,7 +1,9 @@
 package oci
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +11,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/klauspost/pgzip"
 
 	"bake/builder"
 )
@@ -25,7 +28,48 @@ func (e *Engine) OpenImage(ctx context.Context, img builder.Image) (v1.Image, er
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", img.ID, err)
 	}
-	return partial.CompressedToImage(&core{s, rec})
+	whole, err := partial.CompressedToImage(&core{s, rec})
+	if err != nil {
+		return nil, err
+	}
+	return &storedImage{whole, s, rec}, nil
+}
+
+// A storedImage hands out its layers as they are, because what partial makes
+// of them decompresses at half the speed.
+type storedImage struct {
+	v1.Image
+	store *store
+	rec   imageRecord
+}
+
+// Layers returns the layers, base first.
+func (i *storedImage) Layers() ([]v1.Layer, error) {
+	all := make([]v1.Layer, len(i.rec.Layers))
+	for n, l := range i.rec.Layers {
+		all[n] = &blobLayer{i.store, l}
+	}
+	return all, nil
+}
+
+// LayerByDigest returns the layer, or the config, with that digest.
+func (i *storedImage) LayerByDigest(h v1.Hash) (v1.Layer, error) {
+	for _, l := range i.rec.Layers {
+		if l.Blob == h.String() {
+			return &blobLayer{i.store, l}, nil
+		}
+	}
+	return i.Image.LayerByDigest(h)
+}
+
+// LayerByDiffID returns the layer of that uncompressed digest.
+func (i *storedImage) LayerByDiffID(h v1.Hash) (v1.Layer, error) {
+	for _, l := range i.rec.Layers {
+		if l.DiffID == h.String() {
+			return &blobLayer{i.store, l}, nil
+		}
+	}
+	return nil, fmt.Errorf("layer %s: %w", h, builder.ErrNotFound)
 }
 
 // core is what partial makes an image of.
@@ -63,3 +107,35 @@ func (l *blobLayer) MediaType() (types.MediaType, error) {
 	return types.MediaType(l.rec.MediaType), nil
 }
 func (l *blobLayer) Compressed() (io.ReadCloser, error) { return os.Open(l.store.blob(l.rec.Blob)) }
+
+// readAhead is the size, in bytes, from which on it is worth it to decompress
+// a layer on another processor than the one that reads it.
+const readAhead = 1 << 20
+
+// Uncompressed returns the layer's tar.
+func (l *blobLayer) Uncompressed() (io.ReadCloser, error) {
+	file, err := l.Compressed()
+	if err != nil {
+		return nil, err
+	}
+	var plain io.ReadCloser
+	content := bufio.NewReaderSize(file, 64<<10)
+	if magic, _ := content.Peek(2); l.rec.BlobSize >= readAhead && string(magic) == gzipMagic {
+		plain, err = pgzip.NewReaderN(content, 256<<10, 8)
+	} else {
+		plain, err = decompress(content)
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("layer %s: %w", l.rec.DiffID, err)
+	}
+	return &reader{plain, file}, nil
+}
+
+// A reader closes the file below it too.
+type reader struct {
+	io.ReadCloser
+	file io.Closer
+}
+
+func (r *reader) Close() error { return errors.Join(r.ReadCloser.Close(), r.file.Close()) }

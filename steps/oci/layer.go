@@ -168,6 +168,9 @@ func (s *store) apply(ctx context.Context, dir string, in io.Reader) (diff strin
 	return "sha256:" + hex.EncodeToString(out.hash.Sum(nil)), out.n, err
 }
 
+// gzipMagic begins every gzip file (RFC 1952).
+const gzipMagic = "\x1f\x8b"
+
 // decompress finds out how content is compressed by its first bytes.
 func decompress(r io.Reader) (io.ReadCloser, error) {
 	br := bufio.NewReaderSize(r, 64<<10)
@@ -176,7 +179,7 @@ func decompress(r io.Reader) (io.ReadCloser, error) {
 		return nil, err
 	}
 	switch {
-	case strings.HasPrefix(string(magic), "\x1f\x8b"):
+	case strings.HasPrefix(string(magic), gzipMagic):
 		return gzip.NewReader(br)
 	case strings.HasPrefix(string(magic), "\x28\xb5\x2f\xfd"):
 		d, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(128<<20))
