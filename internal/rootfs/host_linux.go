@@ -24,7 +24,8 @@ type Host struct {
 	mu      sync.Mutex
 	helper  *peer // owner of the user namespace, started when it is first needed
 	helperP int
-	spare   *spare // see Prepare
+	spare   *spare // see prepare
+	starts  int
 	closed  bool
 }
 

@@ -21,9 +21,6 @@ func (h *Host) Close() error { return nil }
 // Identity returns the zero Identity.
 func (h *Host) Identity() Identity { return Identity{} }
 
-// Prepare does nothing.
-func (h *Host) Prepare() {}
-
 // Start returns ErrUnsupported.
 func (h *Host) Start(ctx context.Context, c Config) (*Container, error) { return nil, ErrUnsupported }
 

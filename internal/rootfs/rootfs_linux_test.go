@@ -465,3 +465,36 @@ func BenchmarkRun(b *testing.B) {
 		}
 	}
 }
+
+// TestNothingOutlivesItsHost is about the init that waits for the next container.
+func TestNothingOutlivesItsHost(t *testing.T) {
+	box := newBox(t)
+	for range 3 {
+		if c := box.start(); c.Close() != nil {
+			t.Fatal("a container did not end")
+		}
+		if err := box.host.Remove(t.Context(), filepath.Join(box.dir, "work")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(filepath.Join(box.dir, "work"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, d := range []string{"upper", "work"} { // what a closed host cannot remove without privileges
+		if err := box.host.Remove(t.Context(), filepath.Join(box.dir, d)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := box.host.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lists, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil || len(lists) == 0 {
+		t.Fatal("this kernel does not list children", err)
+	}
+	for _, list := range lists {
+		if children, _ := os.ReadFile(list); len(children) > 0 {
+			t.Errorf("processes are left: %s", children)
+		}
+	}
+}

@@ -10,12 +10,13 @@ type spare struct {
 	err   error
 }
 
-// Prepare starts, in the background, the init of a container that will be
-// started soon. Start does so too, because one step tends to follow another.
-func (h *Host) Prepare() {
+// prepare starts the next init in the background. Whoever has started two
+// containers will start more, as a rule; for one alone it would be for nothing.
+func (h *Host) prepare() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || h.spare != nil {
+	h.starts++
+	if h.closed || h.spare != nil || h.starts < 2 {
 		return
 	}
 	s := &spare{ready: make(chan struct{})}
@@ -28,7 +29,7 @@ func (h *Host) Prepare() {
 
 // init returns a running init that is nobody else's.
 func (h *Host) init() (*Container, error) {
-	defer h.Prepare()
+	defer h.prepare()
 	s := h.takeSpare()
 	if s == nil {
 		return h.spawn()
