@@ -58,12 +58,17 @@ func (cs *containers) Delete(ctx context.Context, r builder.Resource) error {
 }
 
 func (e *Engine) removeContainer(ctx context.Context, name string) error {
+	if err := e.awake(ctx); err != nil {
+		return fmt.Errorf("removing container %s: %w", name, err)
+	}
 	c, err := e.client(ctx)
 	if err != nil {
 		return err
 	}
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		err := c.ContainerRemove(ctx, name, container.RemoveOptions{Force: true, RemoveVolumes: true})
+		err := e.quick(ctx, "removing container "+name, removeTimeout, func(ctx context.Context) error {
+			return c.ContainerRemove(ctx, name, container.RemoveOptions{Force: true, RemoveVolumes: true})
+		})
 		if errdefs.IsNotFound(err) {
 			return nil
 		}

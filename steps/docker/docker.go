@@ -51,6 +51,7 @@ type Engine struct {
 	connect func() (*client.Client, error) // once
 	info    func() (system.Info, error)    // once
 
+	turns   chan struct{} // see turn
 	mu      sync.Mutex
 	configs map[string][]byte      // config files of images, by image id
 	bases   map[string]*sync.Mutex // one build at a time prepares a base
@@ -63,7 +64,7 @@ func New(opts Options) *Engine {
 	if opts.Getenv == nil {
 		opts.Getenv = os.Getenv
 	}
-	e := &Engine{opts: opts, configs: map[string][]byte{}, bases: map[string]*sync.Mutex{}, others: map[string]*Engine{}, quiet: map[string]bool{}}
+	e := &Engine{opts: opts, turns: make(chan struct{}, atOnce), configs: map[string][]byte{}, bases: map[string]*sync.Mutex{}, others: map[string]*Engine{}, quiet: map[string]bool{}}
 	e.find = sync.OnceValues(func() (endpoint, error) { return find(opts) })
 	e.connect = sync.OnceValues(func() (*client.Client, error) {
 		ep, err := e.find()
@@ -141,7 +142,9 @@ func (e *Engine) inquire() (system.Info, error) {
 	if err != nil {
 		return system.Info{}, err
 	}
-	return c.Info(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
+	defer cancel()
+	return c.Info(ctx)
 }
 
 func unreachable(c *client.Client, err error) error {

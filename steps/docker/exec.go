@@ -23,7 +23,7 @@ import (
 )
 
 // killTimeout is how long the engine gets to end the processes of a command.
-const killTimeout = 30 * time.Second
+const killTimeout = 15 * time.Second
 
 // A communicator is a connection to one container.
 type communicator struct {
@@ -150,7 +150,10 @@ func (c *communicator) attach(ctx context.Context, opts container.ExecOptions) (
 	if err != nil {
 		return "", types.HijackedResponse{}, fmt.Errorf("running a command in container %s: %w", c.id, err)
 	}
-	conn, err := c.docker.ContainerExecAttach(ctx, exec.ID, container.ExecAttachOptions{Tty: opts.Tty})
+	lasting := context.WithoutCancel(ctx)
+	conn, err := hijack(ctx, func() (types.HijackedResponse, error) {
+		return c.docker.ContainerExecAttach(lasting, exec.ID, container.ExecAttachOptions{Tty: opts.Tty})
+	})
 	if err != nil {
 		return "", conn, fmt.Errorf("running a command in container %s: %w", c.id, err)
 	}

@@ -70,7 +70,7 @@ func (e *Engine) finalLayers(ctx context.Context, m builder.Machine, f builder.F
 	if err == nil && len(changes) == 0 {
 		return standsOn(m), nil, nil
 	}
-	commit, err := c.ContainerCommit(ctx, m.ID, container.CommitOptions{
+	commit, err := e.commit(ctx, c, m.ID, container.CommitOptions{
 		Comment: "bake: " + f.Build, Config: &container.Config{Labels: stepLabels(builder.SnapshotKey{Key: f.Key, Step: f.Build}, standsOn(m))},
 	})
 	if err != nil {

@@ -105,13 +105,17 @@ func (e *Engine) createContainer(ctx context.Context, name string, config *conta
 		return "", err
 	}
 	host := &container.HostConfig{LogConfig: container.LogConfig{Type: "none"}, NetworkMode: network}
-	_, err = c.ContainerCreate(ctx, config, host, nil, nil, name)
+	create := func(ctx context.Context) error {
+		_, err := c.ContainerCreate(ctx, config, host, nil, nil, name)
+		return err
+	}
+	err = e.quick(ctx, "making container "+name, quickTimeout, create)
 	switch {
 	case errdefs.IsConflict(err):
 		if err := e.removeContainer(ctx, name); err != nil {
 			return "", err
 		}
-		_, err = c.ContainerCreate(ctx, config, host, nil, nil, name)
+		err = e.quick(ctx, "making container "+name, quickTimeout, create)
 	case errdefs.IsInvalidArgument(err) && network.IsHost(): // an engine with user namespaces does not share its network
 		return e.createContainer(ctx, name, config, "")
 	}
@@ -135,8 +139,10 @@ func (e *Engine) Dial(ctx context.Context, sc *builder.Scope, m builder.Machine)
 }
 
 // start starts the container if it does not run.
-func start(ctx context.Context, c *client.Client, id string) error {
-	err := c.ContainerStart(ctx, id, container.StartOptions{})
+func (e *Engine) start(ctx context.Context, c *client.Client, id string) error {
+	err := e.quick(ctx, "starting container "+id, quickTimeout, func(ctx context.Context) error {
+		return c.ContainerStart(ctx, id, container.StartOptions{})
+	})
 	if err != nil && missingProgram(err.Error()) {
 		return &noShellError{err}
 	}

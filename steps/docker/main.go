@@ -56,16 +56,26 @@ type mainProcess struct {
 // boot starts the container with a connection to its main process.
 func (c *communicator) boot(ctx context.Context) error {
 	c.engine.forgetEnd(c.id)
-	conn, err := c.docker.ContainerAttach(context.WithoutCancel(ctx), c.id, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	conn, err := c.listen(ctx, container.AttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
 	if err != nil {
 		return err
 	}
-	if err := start(ctx, c.docker, c.id); err != nil {
+	if err := c.engine.start(ctx, c.docker, c.id); err != nil {
 		conn.Close()
 		return err
 	}
 	c.main = &mainProcess{conn: conn, ended: make(chan error, 1)}
 	return nil
+}
+
+// listen attaches to the main process. The connection lasts longer than ctx.
+func (c *communicator) listen(ctx context.Context, opts container.AttachOptions) (conn types.HijackedResponse, err error) {
+	lasting := context.WithoutCancel(ctx)
+	err = c.engine.quick(ctx, "attaching to container "+c.id, quickTimeout, func(ctx context.Context) error {
+		conn, err = hijack(ctx, func() (types.HijackedResponse, error) { return c.docker.ContainerAttach(lasting, c.id, opts) })
+		return err
+	})
+	return conn, err
 }
 
 // takeMain returns the main process if it still waits for a command, and

@@ -35,7 +35,7 @@ func (e *Engine) Snapshot(ctx context.Context, sc *builder.Scope, m builder.Mach
 	if err := at.silence(ctx, c, m.ID); err != nil {
 		return m, err
 	}
-	commit, err := c.ContainerCommit(ctx, m.ID, container.CommitOptions{
+	commit, err := at.commit(ctx, c, m.ID, container.CommitOptions{
 		Comment: "bake: " + key.Step, Config: &container.Config{Labels: stepLabels(key, standsOn(m))},
 	})
 	if err != nil {
@@ -49,6 +49,17 @@ func (e *Engine) Snapshot(ctx context.Context, sc *builder.Scope, m builder.Mach
 		go at.discard(old)
 	}
 	return m, err
+}
+
+// commit makes an image of a container, which no process may run in. It takes
+// as long as there is to read.
+func (e *Engine) commit(ctx context.Context, c *client.Client, id string, opts container.CommitOptions) (container.CommitResponse, error) {
+	done, err := e.turn(ctx)
+	if err != nil {
+		return container.CommitResponse{}, err
+	}
+	defer done()
+	return c.ContainerCommit(ctx, id, opts)
 }
 
 // silence ends all processes of a container: nothing of a step may go on

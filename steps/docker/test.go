@@ -68,10 +68,8 @@ func (e *Engine) hasShell(ctx context.Context, name string) bool {
 // startTest starts the main process and lets its output be seen.
 func (c *communicator) startTest(ctx context.Context, sc *builder.Scope) error {
 	c.test = true
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // as long as the connection
-	conn, err := c.docker.ContainerAttach(ctx, c.id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
+	conn, err := c.listen(ctx, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
 	if err != nil {
-		cancel()
 		return fmt.Errorf("attaching to container %s: %w", c.id, err)
 	}
 	done := make(chan struct{})
@@ -81,11 +79,10 @@ func (c *communicator) startTest(ctx context.Context, sc *builder.Scope) error {
 	}()
 	c.logs = func() error {
 		conn.Close()
-		cancel()
 		<-done
 		return nil
 	}
-	if err := start(ctx, c.docker, c.id); err != nil {
+	if err := c.engine.start(ctx, c.docker, c.id); err != nil {
 		return fmt.Errorf("starting container %s: %w", c.id, err)
 	}
 	c.running = true
