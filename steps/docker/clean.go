@@ -26,7 +26,11 @@ type containers struct{ engine *Engine }
 
 // Find returns the name of the container that was made with r.Token.
 func (cs *containers) Find(ctx context.Context, r builder.Resource) (string, error) {
-	c, err := cs.engine.at(r.Where).client(ctx)
+	e := cs.engine.at(r.Where)
+	if err := e.awake(ctx); err != nil {
+		return "", err
+	}
+	c, err := e.client(ctx)
 	if err != nil {
 		return "", err
 	}
