@@ -230,7 +230,7 @@ func TestATreeOfOddFilesArrivesIntact(t *testing.T) {
 func TestATreeOfOddFilesArrivesIntactAlsoWhenTheConnectionIsCut(t *testing.T) {
 	s := sshtest.Start(t, sshtest.Options{})
 	p, c := behind(t, s)
-	treeThereAndBack(t, connect(t, c), func() { p.CutAfter(200 << 10) })
+	treeThereAndBack(t, connect(t, c), func() { p.CutAfter(40 << 10) })
 	if p.Cuts < 2 {
 		t.Errorf("the connection was cut %d times", p.Cuts)
 	}
