@@ -19,7 +19,7 @@ func TestCommunicatorConforms(t *testing.T) {
 func TestSourceConforms(t *testing.T) {
 	every := 37 // a crash point takes three runs of three builds, which is seconds
 	if os.Getenv("BAKE_REQUIRE_ALL") == "1" {
-		every = 7
+		every = 17
 	}
 	buildertest.Source(t, func(t *testing.T) buildertest.World {
 		w := world(t)

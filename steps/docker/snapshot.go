@@ -46,7 +46,7 @@ func (e *Engine) Snapshot(ctx context.Context, sc *builder.Scope, m builder.Mach
 	m.Detail = withDetail(m.Detail, detailSteps, append(layersOf(m), layer{Image: commit.ID, Step: key.Step}).String())
 	m, err = at.withContainer(ctx, sc, m, "after-"+short(commit.ID)[:12], commit.ID)
 	if err == nil {
-		go at.discard(old)
+		at.discard(ctx, c, old)
 	}
 	return m, err
 }
@@ -88,12 +88,20 @@ func (e *Engine) forgetEnd(id string) bool {
 	return quiet
 }
 
-// discard removes a container that nobody needs any more. If this process ends
-// before it is gone, or it fails, the release at the end of the run does it again.
-func (e *Engine) discard(name string) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	_ = e.removeContainer(ctx, name)
+// discard removes, in the background, a container that nobody needs any more.
+// It goes by the container's id: a run that is resumed may make another of the
+// same name before this one is gone. If this process ends before that, or it
+// fails, the release at the end of the run does it again.
+func (e *Engine) discard(ctx context.Context, c *client.Client, name string) {
+	found, err := c.ContainerInspect(ctx, name)
+	if err != nil {
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_ = e.removeContainer(ctx, found.ID)
+	}()
 }
 
 // Restore looks for the images of the steps, each made on top of the one before.
@@ -122,7 +130,7 @@ func (e *Engine) Restore(ctx context.Context, sc *builder.Scope, m builder.Machi
 	if err != nil {
 		return m, 0, err
 	}
-	go at.discard(old)
+	at.discard(ctx, c, old)
 	return m, len(found), nil
 }
 
