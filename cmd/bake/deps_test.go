@@ -28,6 +28,8 @@ var mayImport = []struct {
 	{"provisioners", []string{"builder", "templates", "internal/*"}},
 	{"provisioners/*", []string{"builder", "builder/buildertest", "templates", "provisioners", "internal/*"}},
 	{"steps", []string{"builder", "templates", "steps/*", "internal/*"}},
+	// AWS's machines are reached over SSH: the communicator is a library to them.
+	{"steps/amazon/*", []string{"builder", "builder/buildertest", "templates", "steps/amazon", "steps/amazon/*", "steps/ssh", "internal/*"}},
 	{"steps/*", []string{"builder", "builder/buildertest", "templates", "internal/*"}},
 	{"internal/*", []string{"builder", "templates", "templates/*", "internal/*"}},
 	{"cmd/bake", []string{"builder", "builder/*", "provisioners", "steps", "steps/*", "templates", "templates/*", "internal/*"}},
