@@ -1,8 +1,11 @@
 package amazon
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
+	"reflect"
+	"strings"
 	"time"
 )
 
@@ -26,20 +29,28 @@ type Role struct {
 
 // Where is the access as one word, for builder.Resource.Where and
 // builder.Machine.Where: "eu-west-1", or with a query if it is not the default
-// credentials'. ParseAccess reads it back. Session tags and MFA are not part of it.
+// credentials': "eu-west-1?role=arn:aws:iam::123456789012:role/ci". ParseAccess
+// reads it back.
 func (a Access) Where() string {
 	q := url.Values{}
 	if a.Profile != "" {
 		q.Set("profile", a.Profile)
 	}
 	for _, r := range a.Roles {
-		q.Add("role", r.ARN)
-		q.Add("external_id", r.ExternalID)
+		q.Add("role", r.text())
 	}
 	if len(q) == 0 {
 		return a.Region
 	}
 	return a.Region + "?" + q.Encode()
+}
+
+// text is the role's ARN, or all of it as JSON if there is more to it.
+func (r Role) text() string {
+	if reflect.DeepEqual(r, Role{ARN: r.ARN}) {
+		return r.ARN
+	}
+	return string(mustJSON(r))
 }
 
 // ParseAccess reads what Where wrote.
@@ -48,10 +59,15 @@ func ParseAccess(where string) (Access, error) {
 	if err != nil || u.Path == "" {
 		return Access{}, fmt.Errorf("%q does not name a region", where)
 	}
-	q := u.Query()
-	a := Access{Region: u.Path, Profile: q.Get("profile")}
-	for i, arn := range q["role"] {
-		a.Roles = append(a.Roles, Role{ARN: arn, ExternalID: q["external_id"][i]})
+	a := Access{Region: u.Path, Profile: u.Query().Get("profile")}
+	for _, text := range u.Query()["role"] {
+		r := Role{ARN: text}
+		if strings.HasPrefix(text, "{") {
+			if err := json.Unmarshal([]byte(text), &r); err != nil {
+				return Access{}, fmt.Errorf("reading the role of %q: %w", where, err)
+			}
+		}
+		a.Roles = append(a.Roles, r)
 	}
 	return a, nil
 }
@@ -60,4 +76,16 @@ func ParseAccess(where string) (Access, error) {
 func (a Access) In(region string) Access {
 	a.Region = region
 	return a
+}
+
+// key tells accesses apart whose calls differ in any way.
+func (a Access) key() string { return string(mustJSON(a)) }
+
+// mustJSON encodes what cannot fail to be encoded: strings, durations, maps of strings.
+func mustJSON(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return data
 }

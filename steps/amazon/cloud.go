@@ -10,17 +10,22 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/middleware"
 )
 
 // Options says how AWS is reached. All may be left out.
 type Options struct {
-	// Endpoint is where every service answers instead of AWS: the sandbox's URL.
+	// Endpoint is where every service answers instead of AWS: the sandbox's
+	// URL. The user's own credentials and profiles are not used then.
 	Endpoint string
 	// Ask asks the user for an MFA code; nil: there is nobody to ask.
 	Ask func(ctx context.Context, question string) (string, error)
-	// Log is told of every call, for --debug; may be nil.
+	// CacheDir is where credentials that an MFA code was given for are kept
+	// until they expire, as the AWS CLI keeps them; empty: nowhere.
+	CacheDir string
+	// Log is told of every call when it is over, for --debug; may be nil.
 	Log func(service, action string, err error)
 }
 
@@ -30,54 +35,135 @@ type Options struct {
 type Cloud struct {
 	options Options
 
-	mu      sync.Mutex
-	configs map[string]*aws.Config
+	mu       sync.Mutex
+	configs  map[string]*aws.Config
+	accounts map[string]Caller
+	watches  watches
 }
 
 // New returns a Cloud that has not connected yet.
-func New(o Options) *Cloud { return &Cloud{options: o, configs: map[string]*aws.Config{}} }
+func New(o Options) *Cloud {
+	return &Cloud{options: o, configs: map[string]*aws.Config{}, accounts: map[string]Caller{}}
+}
 
 // Config returns the SDK's configuration for an access. Make clients from it:
 // ec2.NewFromConfig(cfg). They share connections, credentials and retries.
 func (c *Cloud) Config(ctx context.Context, a Access) (aws.Config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if cfg := c.configs[a.Where()]; cfg != nil {
+	if cfg := c.configs[a.key()]; cfg != nil {
 		return *cfg, nil
 	}
 	cfg, err := c.load(ctx, a)
 	if err != nil {
 		return aws.Config{}, err
 	}
-	c.configs[a.Where()] = &cfg
+	c.configs[a.key()] = &cfg
 	return cfg, nil
 }
 
+// Region returns the region that an access means: its own, or the one that the
+// profile or the environment names.
+func (c *Cloud) Region(ctx context.Context, a Access) (string, error) {
+	if a.Region != "" {
+		return a.Region, nil
+	}
+	cfg, err := c.Config(ctx, a)
+	return cfg.Region, err
+}
+
+// Endpoint is where every service answers instead of AWS; empty: AWS itself.
+func (c *Cloud) Endpoint() string { return c.options.Endpoint }
+
 func (c *Cloud) load(ctx context.Context, a Access) (aws.Config, error) {
-	var opts []func(*config.LoadOptions) error
+	cfg, err := config.LoadDefaultConfig(ctx, c.loadOptions(a)...)
+	if err != nil {
+		return cfg, explainConfig(a, err)
+	}
+	if cfg.Region == "" {
+		return cfg, &Explained{Err: fmt.Errorf("no AWS region is set"), Cure: "write region: in the template, or set AWS_REGION"}
+	}
+	if c.options.Log != nil {
+		cfg.APIOptions = append(cfg.APIOptions, c.logCalls)
+	}
+	for _, r := range a.Roles {
+		cfg.Credentials = aws.NewCredentialsCache(c.assume(cfg, r))
+	}
+	return cfg, nil
+}
+
+func (c *Cloud) loadOptions(a Access) []func(*config.LoadOptions) error {
+	opts := []func(*config.LoadOptions) error{
+		config.WithRetryer(newRetryer),
+		config.WithAppID("bake"),
+	}
 	if a.Region != "" {
 		opts = append(opts, config.WithRegion(a.Region))
+	}
+	if c.options.Endpoint != "" {
+		return append(opts, sandboxOptions(c.options.Endpoint)...)
 	}
 	if a.Profile != "" {
 		opts = append(opts, config.WithSharedConfigProfile(a.Profile))
 	}
-	if c.options.Endpoint != "" {
-		opts = append(opts, config.WithBaseEndpoint(c.options.Endpoint))
+	return append(opts, c.profileRoles(a)...)
+}
+
+// sandboxOptions keep the user's own account out: neither its credentials nor
+// its profiles are read.
+func sandboxOptions(endpoint string) []func(*config.LoadOptions) error {
+	return []func(*config.LoadOptions) error{
+		config.WithBaseEndpoint(endpoint),
+		config.WithDefaultRegion("us-east-1"),
+		config.WithSharedConfigFiles([]string{}),
+		config.WithSharedCredentialsFiles([]string{}),
+		config.WithSharedConfigProfile(""),
+		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("sandbox", "sandbox", "")),
 	}
-	cfg, err := config.LoadDefaultConfig(ctx, opts...)
+}
+
+// logCalls tells Options.Log of every call.
+func (c *Cloud) logCalls(stack *middleware.Stack) error {
+	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("bake:log",
+		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			out, meta, err := next.HandleInitialize(ctx, in)
+			c.options.Log(middleware.GetServiceID(ctx), middleware.GetOperationName(ctx), err)
+			return out, meta, err
+		}), middleware.After)
+}
+
+// A Caller is who calls.
+type Caller struct {
+	Account string // twelve digits
+	ARN     string // of the user or of the session of a role
+}
+
+// Caller returns who an access's calls come from (STS GetCallerIdentity),
+// asked once.
+func (c *Cloud) Caller(ctx context.Context, a Access) (Caller, error) {
+	c.mu.Lock()
+	known, ok := c.accounts[a.key()]
+	c.mu.Unlock()
+	if ok {
+		return known, nil
+	}
+	cfg, err := c.Config(ctx, a)
 	if err != nil {
-		return cfg, fmt.Errorf("reading the AWS configuration: %w", err)
+		return Caller{}, err
 	}
-	if cfg.Region == "" {
-		return cfg, fmt.Errorf("no AWS region is set: write region: in the template, or set AWS_REGION")
+	out, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, nil)
+	if err != nil {
+		return Caller{}, c.Explain(ctx, a, fmt.Errorf("asking AWS who calls: %w", err))
 	}
-	for _, r := range a.Roles {
-		cfg.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), r.ARN, func(o *stscreds.AssumeRoleOptions) {
-			o.RoleSessionName = "bake"
-			if r.ExternalID != "" {
-				o.ExternalID = &r.ExternalID
-			}
-		}))
-	}
-	return cfg, nil
+	caller := Caller{Account: aws.ToString(out.Account), ARN: aws.ToString(out.Arn)}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.accounts[a.key()] = caller
+	return caller, nil
+}
+
+// Account returns the account that an access's calls come from.
+func (c *Cloud) Account(ctx context.Context, a Access) (string, error) {
+	caller, err := c.Caller(ctx, a)
+	return caller.Account, err
 }

@@ -1,0 +1,137 @@
+package amazon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/smithy-go"
+
+	"bake/builder"
+)
+
+// counter is a resource whose value is how often it was asked for.
+func counter(calls *atomic.Int64) func(context.Context, []string) (map[string]int64, error) {
+	return func(_ context.Context, ids []string) (map[string]int64, error) {
+		n := calls.Add(1)
+		found := map[string]int64{}
+		for _, id := range ids {
+			found[id] = n
+		}
+		return found, nil
+	}
+}
+
+func TestManyWaitsShareTheirCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		run := func(builds int) int64 {
+			var calls atomic.Int64
+			p := newPoller("thing", perCall, counter(&calls))
+			var wg sync.WaitGroup
+			for i := range builds {
+				wg.Go(func() {
+					from := time.Now()
+					if _, err := p.wait(t.Context(), fmt.Sprint(i), func(int64) (bool, error) { return time.Since(from) > time.Minute, nil }); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			return calls.Load()
+		}
+		one, fifty := run(1), run(50)
+		if fifty > one+2 {
+			t.Errorf("one wait of a minute took %d calls, fifty took %d", one, fifty)
+		}
+		if one > 35 || one < 12 {
+			t.Errorf("a minute took %d calls", one)
+		}
+	})
+}
+
+func TestAWaitEndsAtOnceWhenItIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		p := newPoller("thing", perCall, counter(&calls))
+		from := time.Now()
+		if v, err := p.wait(t.Context(), "a", func(int64) (bool, error) { return true, nil }); err != nil || v != 1 {
+			t.Errorf("got %d, %v", v, err)
+		}
+		if took := time.Since(from); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+		synctest.Wait() // the loop has ended, or Test complains
+	})
+}
+
+func TestWhatIsHiddenAtFirstIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		p := newPoller("thing", perCall, func(_ context.Context, ids []string) (map[string]string, error) {
+			if calls.Add(1) < 5 {
+				return nil, nil
+			}
+			return map[string]string{ids[0]: "there"}, nil
+		})
+		if v, err := p.wait(t.Context(), "a", func(string) (bool, error) { return true, nil }); err != nil || v != "there" {
+			t.Errorf("got %q, %v", v, err)
+		}
+	})
+}
+
+func TestWhatDoesNotExistIsNotWaitedForForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPoller("thing", perCall, func(context.Context, []string) (map[string]string, error) { return nil, nil })
+		from := time.Now()
+		_, err := p.wait(t.Context(), "a", func(string) (bool, error) { return true, nil })
+		if !errors.Is(err, builder.ErrNotFound) || time.Since(from) > settling+2*latest {
+			t.Errorf("after %v: %v", time.Since(from), err)
+		}
+	})
+}
+
+func TestADenialEndsTheWaitAndAnOutageDoesNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		answers := []error{errors.New("connection refused"), errors.New("connection refused"), nil, &smithy.GenericAPIError{Code: "UnauthorizedOperation"}}
+		p := newPoller("thing", perCall, func(context.Context, []string) (map[string]string, error) {
+			return map[string]string{"a": "pending"}, answers[calls.Add(1)-1]
+		})
+		seen := 0
+		_, err := p.wait(t.Context(), "a", func(string) (bool, error) { seen++; return false, nil })
+		if seen != 1 || !IsCode(err, "UnauthorizedOperation") {
+			t.Errorf("seen %d times, then %v", seen, err)
+		}
+	})
+}
+
+func TestManyIdsAreAskedForInBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var most atomic.Int64
+		p := newPoller("thing", 20, func(_ context.Context, ids []string) (map[string]bool, error) {
+			most.Store(max(most.Load(), int64(len(ids))))
+			found := map[string]bool{}
+			for _, id := range ids {
+				found[id] = true
+			}
+			return found, nil
+		})
+		var wg sync.WaitGroup
+		for i := range 50 {
+			wg.Go(func() {
+				if _, err := p.wait(t.Context(), fmt.Sprint(i), func(bool) (bool, error) { return true, nil }); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if most.Load() > 20 {
+			t.Errorf("a call asked for %d", most.Load())
+		}
+	})
+}
