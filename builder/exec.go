@@ -20,7 +20,7 @@ func (e *Engine) Exec(ctx context.Context, run RunID, p *Plan, step Step, in Inp
 		return State{}, fmt.Errorf("step %s: the plan has no such build", step.ID)
 	}
 	sc := e.Scope(run, p, step.ID)
-	sc.Results, sc.User, sc.Workdir = in.Results, step.User, step.Workdir
+	sc.Outputs, sc.Results, sc.User, sc.Workdir = in.Outputs, in.Results, step.User, step.Workdir
 	x := &execution{Engine: e, sc: sc, plan: p, build: b, step: step, in: in}
 	out, err := x.run(ctx)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 func (e *Engine) Made(ctx context.Context, run RunID, p *Plan) (map[string]Artifact, error) {
 	made := map[string]Artifact{}
 	for _, b := range p.Builds {
-		if b.joins() {
+		if !b.makes() {
 			continue
 		}
 		x := &execution{Engine: e, sc: e.Scope(run, p, b.Steps[0].ID), plan: p, build: b, step: b.Steps[0]}

@@ -126,6 +126,9 @@ type Input struct {
 func (p *Plan) Input(step Step, h History) Input {
 	b, _ := p.Build(step.ID.Build())
 	in := Input{State: b.state(h)}
+	if in.State.Artifact == nil {
+		in.State.Artifact = b.Given
+	}
 	if base, ok := p.Build(b.Base); ok {
 		in.Base = base.artifact(h)
 	}
@@ -147,7 +150,7 @@ func (p *Plan) Input(step Step, h History) Input {
 
 // artifact returns what the build made; nil if it is not made yet.
 func (b Build) artifact(h History) *Artifact {
-	var a *Artifact
+	a := b.Given
 	for _, s := range b.Steps {
 		if st, ok := h.Done[s.ID]; ok && st.Artifact != nil {
 			a = st.Artifact

@@ -24,7 +24,7 @@ func (e *Engine) Pin(ctx context.Context, run RunID, p *Plan) error {
 	g.SetLimit(pinners)
 	for i := range p.Builds {
 		b := &p.Builds[i]
-		if b.joins() || b.Pin.Digest != "" {
+		if !b.makes() || b.Pin.Digest != "" {
 			continue
 		}
 		g.Go(func() error {
@@ -83,10 +83,14 @@ func (e *Engine) pinBuild(ctx context.Context, run RunID, p *Plan, b *Build) err
 		b.Pin = Pin{Digest: base.Key, Values: base.Pin.Values, Summary: "build " + b.Base}
 	}
 	env := e.Env.WithSource(b.Pin.Values)
-	key := digest("open", b.Steps[0].Kind, b.Pin.Digest, b.Platform, b.Squash)
-	b.Steps[0].Key = key
-	for i := 1; i < len(b.Steps); i++ {
+	var key Digest
+	for i := range b.Steps {
 		s := &b.Steps[i]
+		if s.Phase == Open {
+			key = digest("open", s.Kind, b.Pin.Digest, b.Platform, b.Squash)
+			s.Key = key
+			continue
+		}
 		if err := resolveSource(s, env); err != nil {
 			return err
 		}

@@ -89,7 +89,10 @@ type Build struct {
 	Pin      Pin           `json:"pin"`
 	Key      Digest        `json:"key"` // of the finished artifact
 	Pos      templates.Pos `json:"pos"`
-	Steps    []Step        `json:"steps"`
+	// Given is the artifact of a build that makes nothing: it was made before,
+	// and the build has nothing but outputs (Plan.Give).
+	Given *Artifact `json:"given,omitempty"`
+	Steps []Step    `json:"steps"`
 }
 
 // A Step is one thing to do.

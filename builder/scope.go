@@ -29,6 +29,9 @@ type Scope struct {
 	Env     map[string]string
 	User    string
 	Workdir string
+	// Outputs is what earlier outputs of the build published, by kind and by
+	// name, for an output.
+	Outputs map[string]map[string]string
 	// Results is what the whole run made, for an output that is Final.
 	Results []Result
 	// Plan is what is being run. Read only.
