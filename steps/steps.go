@@ -6,6 +6,7 @@ import (
 	"maps"
 
 	"bake/builder"
+	"bake/steps/amazon"
 	"bake/steps/container"
 	"bake/steps/publish"
 	"bake/steps/ssh"
@@ -16,6 +17,7 @@ import (
 type Deps struct {
 	Container container.Deps
 	Publish   publish.Deps
+	Amazon    *amazon.Cloud
 	// Cleaners of the engines, by kind of resource: "workspace", "container".
 	Cleaners []map[string]builder.Cleaner
 }

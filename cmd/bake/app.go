@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bake/builder"
+	"bake/steps/amazon"
 )
 
 // An app is what every command works with: where it reads and writes, and the
@@ -37,6 +38,7 @@ type flags struct {
 	engine   string
 	output   string
 	yes      bool
+	aws      amazon.Access // of commands that call AWS without a template
 }
 
 // Main runs the command and returns its exit code.

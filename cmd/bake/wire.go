@@ -13,6 +13,7 @@ import (
 	"bake/internal/registry"
 	"bake/provisioners"
 	"bake/steps"
+	"bake/steps/amazon"
 	"bake/steps/container"
 	"bake/steps/docker"
 	"bake/steps/oci"
@@ -28,6 +29,7 @@ type wiring struct {
 	registries *registry.Client
 	embedded   *oci.Engine
 	docker     *docker.Engine
+	cloud      *amazon.Cloud
 	choice     func() string // the engine that new machines are made on
 }
 
@@ -71,6 +73,7 @@ func (a *app) connect(dir, engine string) (*wiring, error) {
 		cacheDir:   dir,
 		embedded:   embedded,
 		docker:     docker.New(docker.Options{Getenv: a.getenv}),
+		cloud:      a.cloud(dir),
 		registries: registry.New(registry.Config{CacheDir: below(dir, "registry")}),
 	}
 	w.choice = sync.OnceValue(func() string { return w.choose(engine) })
@@ -107,6 +110,7 @@ func (w *wiring) deps(dir string) steps.Deps {
 			Registry: w.registries,
 			Loader:   func(ctx context.Context) (publish.Loader, error) { return ping(ctx) },
 		},
+		Amazon:   w.cloud,
 		Cleaners: []map[string]builder.Cleaner{w.docker.Cleaners(), w.embedded.Cleaners()},
 	}
 }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"bake/steps/amazon"
+)
+
+// awsFlags are the flags of every command that calls AWS without a template.
+func (a *app) awsFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&a.flags.aws.Region, "region", "", "AWS `REGION`; default: AWS_REGION or the profile's")
+	f.StringVar(&a.flags.aws.Profile, "profile", "", "`PROFILE` of ~/.aws/config; default: AWS_PROFILE")
+	f.Var((*rolesFlag)(&a.flags.aws), "assume-role", "assume a role: its `ARN` (repeatable: one with the rights of the one before)")
+}
+
+// rolesFlag collects the roles of an access.
+type rolesFlag amazon.Access
+
+func (r *rolesFlag) Type() string   { return "arn" }
+func (r *rolesFlag) String() string { return "" }
+func (r *rolesFlag) Set(arn string) error {
+	if !strings.HasPrefix(arn, "arn:") || !strings.Contains(arn, ":role/") {
+		return fmt.Errorf("%q is not the ARN of a role, like arn:aws:iam::123456789012:role/deploy", arn)
+	}
+	r.Roles = append(r.Roles, amazon.Role{ARN: arn})
+	return nil
+}
+
+// cloud is the way to AWS. It connects when it is used.
+func (a *app) cloud(cacheDir string) *amazon.Cloud {
+	o := amazon.Options{CacheDir: cacheDir}
+	if in, ok := a.stdin.(*os.File); ok && isTerminal(in) {
+		o.Ask = func(_ context.Context, question string) (string, error) { return a.askCode(in, question) }
+	}
+	return amazon.New(o)
+}
+
+// askCode asks for an MFA code, which is not shown as it is typed.
+func (a *app) askCode(terminal *os.File, question string) (string, error) {
+	fmt.Fprintf(a.stderr, "%s: ", question)
+	defer fmt.Fprintln(a.stderr)
+	code, err := term.ReadPassword(int(terminal.Fd()))
+	return strings.TrimSpace(string(code)), err
+}
