@@ -77,7 +77,7 @@ func (h *Host) startInit(ct *Container, far *os.File) error {
 }
 
 func setup(c Config, id Identity) wire.Setup {
-	s := wire.Setup{Dir: c.Base, Lower: c.Lower, Upper: c.Upper, Work: c.Work, Root: c.Root, Hostname: c.Hostname, Userns: id.Rootless, OneID: id.OneID}
+	s := wire.Setup{Dir: c.Base, Lower: c.Lower, Upper: c.Upper, Work: c.Work, Root: c.Root, Hostname: c.Hostname, ReadOnly: c.ReadOnly, Userns: id.Rootless, OneID: id.OneID}
 	if s.Dir == "" {
 		s.Dir = "/"
 	}

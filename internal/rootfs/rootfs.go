@@ -40,6 +40,8 @@ type Config struct {
 	Root     string
 	Hostname string
 	Binds    []Bind
+	// ReadOnly: programs cannot change the root; binds that are not read-only they can.
+	ReadOnly bool
 	// Files appear in the container while it runs and leave nothing behind.
 	Files []ExtraFile
 }
@@ -72,6 +74,11 @@ type Process struct {
 	// TTY gives the command a terminal of Rows and Cols, its output goes to Stdout.
 	TTY        bool
 	Rows, Cols uint16
+	// Started, if it is not nil, is called once the program runs.
+	Started func()
+	// Signals, if it is not nil, brings numbers of signals for the program
+	// (and no other process of the container).
+	Signals <-chan int
 }
 
 // An ExitError is a command that ran and did not end with status 0.

@@ -39,9 +39,15 @@ func (c *Container) Run(ctx context.Context, p Process) error {
 		return err
 	}
 	s.terminal(p, fds)
-	stop := context.AfterFunc(ctx, func() { conn.Send(wire.Kill{}) })
-	defer stop()
+	if p.Started != nil {
+		p.Started()
+	}
+	ended := make(chan struct{})
+	var signals sync.WaitGroup
+	signals.Go(func() { passSignals(ctx, conn, p.Signals, ended) })
 	r, _, err := recv(conn)
+	close(ended)
+	signals.Wait()
 	s.finish()
 	if err != nil {
 		return orCause(ctx, err)
@@ -53,6 +59,23 @@ func (c *Container) Run(ctx context.Context, p Process) error {
 		return &ExitError{Code: r.Code, Signal: r.Signal}
 	}
 	return nil
+}
+
+// passSignals sends what a running command shall get, until it has ended.
+func passSignals(ctx context.Context, conn *wire.Conn, signals <-chan int, ended <-chan struct{}) {
+	for {
+		select {
+		case n := <-signals:
+			if n > 0 {
+				conn.Send(wire.Kill{Signal: n})
+			}
+		case <-ctx.Done():
+			conn.Send(wire.Kill{})
+			return
+		case <-ended:
+			return
+		}
+	}
 }
 
 func request(p Process) *wire.Exec {

@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/pgzip"
 
 	"bake/builder"
+	"bake/internal/rootfs/untar"
 )
 
 // OpenImage returns an image of the store. Its layers are the blobs as they
@@ -120,10 +121,10 @@ func (l *blobLayer) Uncompressed() (io.ReadCloser, error) {
 	}
 	var plain io.ReadCloser
 	content := bufio.NewReaderSize(file, 64<<10)
-	if magic, _ := content.Peek(2); l.rec.BlobSize >= readAhead && string(magic) == gzipMagic {
+	if magic, _ := content.Peek(2); l.rec.BlobSize >= readAhead && string(magic) == untar.GzipMagic {
 		plain, err = pgzip.NewReaderN(content, 256<<10, 8)
 	} else {
-		plain, err = decompress(content)
+		plain, err = untar.Decompress(content)
 	}
 	if err != nil {
 		file.Close()

@@ -1,13 +1,9 @@
 package oci
 
 import (
-	"archive/tar"
-	"bufio"
-	"compress/bzip2"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -15,12 +11,10 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 
 	"bake/builder"
 	"bake/internal/rootfs"
-	"bake/internal/rootfs/tree"
+	"bake/internal/rootfs/untar"
 )
 
 func sha(data []byte) string {
@@ -153,13 +147,13 @@ func (s *store) adopt(ctx context.Context, rec *layerRecord, dir, blob string) e
 // apply unpacks the compressed tar that in gives and reads in to its end. It
 // returns the digest and size of the tar.
 func (s *store) apply(ctx context.Context, dir string, in io.Reader) (diff string, size int64, err error) {
-	plain, err := decompress(in)
+	plain, err := untar.Decompress(in)
 	if err != nil {
 		return "", 0, err
 	}
 	defer plain.Close()
 	out := &digester{r: plain, hash: sha256.New()}
-	err = s.host.Apply(ctx, dir, rootfs.Options{Layer: true}, tarFeed(out))
+	err = s.host.Apply(ctx, dir, rootfs.Options{Layer: true}, untar.Feed(out))
 	for _, rest := range []io.Reader{out, in} { // padding after the end is part of what is hashed
 		if err == nil {
 			_, err = io.Copy(io.Discard, rest)
@@ -167,85 +161,6 @@ func (s *store) apply(ctx context.Context, dir string, in io.Reader) (diff strin
 	}
 	return "sha256:" + hex.EncodeToString(out.hash.Sum(nil)), out.n, err
 }
-
-// gzipMagic begins every gzip file (RFC 1952).
-const gzipMagic = "\x1f\x8b"
-
-// decompress finds out how content is compressed by its first bytes.
-func decompress(r io.Reader) (io.ReadCloser, error) {
-	br := bufio.NewReaderSize(r, 64<<10)
-	magic, err := br.Peek(4)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	switch {
-	case strings.HasPrefix(string(magic), gzipMagic):
-		return gzip.NewReader(br)
-	case strings.HasPrefix(string(magic), "\x28\xb5\x2f\xfd"):
-		d, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(128<<20))
-		if err != nil {
-			return nil, err
-		}
-		return d.IOReadCloser(), nil
-	case strings.HasPrefix(string(magic), "BZh"):
-		return io.NopCloser(bzip2.NewReader(br)), nil
-	}
-	return io.NopCloser(br), nil
-}
-
-// tarFeed brings the entries of a tar.
-func tarFeed(r io.Reader) rootfs.Feed {
-	return func(fn tree.Func) error {
-		for tr := tar.NewReader(r); ; {
-			h, err := tr.Next()
-			if err == io.EOF {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			e, err := entry(h)
-			if err != nil {
-				return fmt.Errorf("%s: %w", h.Name, err)
-			}
-			if e == nil {
-				continue
-			}
-			if err := fn(e, tr); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// entry is a tar header as a tree's entry; nil if it is none of a file.
-func entry(h *tar.Header) (*tree.Entry, error) {
-	e := &tree.Entry{Path: h.Name, Mode: h.FileInfo().Mode(), UID: h.Uid, GID: h.Gid, Link: h.Linkname,
-		Sec: h.ModTime.Unix(), Nsec: int64(h.ModTime.Nanosecond()), Major: uint32(h.Devmajor), Minor: uint32(h.Devminor)}
-	switch h.Typeflag {
-	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
-		e.Size = h.Size
-	case tar.TypeLink:
-		e.Hard = true
-	case tar.TypeSymlink, tar.TypeDir, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
-	case tar.TypeXGlobalHeader:
-		return nil, nil
-	default:
-		return nil, fmt.Errorf("entries of type %q are not supported", h.Typeflag)
-	}
-	for key, value := range h.PAXRecords {
-		if name, ok := strings.CutPrefix(key, xattrPrefix); ok {
-			if e.Xattrs == nil {
-				e.Xattrs = map[string]string{}
-			}
-			e.Xattrs[name] = value
-		}
-	}
-	return e, nil
-}
-
-// xattrPrefix is where tars of images keep extended attributes.
-const xattrPrefix = "SCHILY.xattr."
 
 // streamLayers takes the layers of an image whose engine gives them
 // uncompressed and all at once, as Docker does.

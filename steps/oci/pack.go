@@ -22,6 +22,7 @@ import (
 	"bake/builder"
 	"bake/internal/rootfs"
 	"bake/internal/rootfs/tree"
+	"bake/internal/rootfs/untar"
 )
 
 // Compression is by blocks of a fixed size, so that the bytes do not depend on
@@ -187,7 +188,7 @@ func header(e *tree.Entry) *tar.Header {
 		if h.PAXRecords == nil {
 			h.PAXRecords = map[string]string{}
 		}
-		h.PAXRecords[xattrPrefix+name] = value
+		h.PAXRecords[untar.XattrPrefix+name] = value
 	}
 	switch {
 	case e.Hard:

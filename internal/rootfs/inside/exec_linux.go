@@ -35,9 +35,14 @@ func (s *server) exec(conn *wire.Conn, x *wire.Exec, files []*os.File) {
 	}
 	kill := make(chan struct{})
 	go func() {
-		var m wire.Kill
-		conn.Recv(&m) // the message, or the end of the connection
-		close(kill)
+		defer close(kill)
+		for {
+			var m wire.Kill
+			if _, err := conn.Recv(&m); err != nil || m.Signal == 0 {
+				return // the end of the connection is as good as the message
+			}
+			s.procs.signal(p, syscall.Signal(m.Signal))
+		}
 	}()
 	if err == nil {
 		select {

@@ -145,6 +145,11 @@ func mountInside(s *wire.Setup, old int) error {
 			return err
 		}
 	}
+	if s.ReadOnly { // the root alone: what is mounted below it stays as it is
+		if err := syscall.Mount("", "/", "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""); err != nil {
+			return fmt.Errorf("making the root read-only: %w", err)
+		}
+	}
 	return nil
 }
 

@@ -104,6 +104,15 @@ func (ps *procs) reap() {
 	}
 }
 
+// signal sends a signal to a program that runs.
+func (ps *procs) signal(p *proc, n syscall.Signal) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.byPID[p.pid] == p { // else the pid may be another's by now
+		syscall.Kill(p.pid, n)
+	}
+}
+
 // kill ends a program and all that it started, and returns when they are gone.
 // If it is the only one running, that is every process of the pid namespace,
 // wherever it hid. Beside others it is the processes of its session and its

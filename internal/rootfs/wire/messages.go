@@ -12,6 +12,7 @@ type Setup struct {
 	Userns   bool   // in a user namespace: devices are bound, overlay keeps its marks in user.*
 	OneID    bool   // only one user and one group id are mapped
 	Hostname string
+	ReadOnly bool
 	Binds    []Bind
 	Files    []File
 }
@@ -86,5 +87,6 @@ type Reply struct {
 	Size     int64  `json:",omitempty"`
 }
 
-// Kill is sent while a command runs: all its processes end.
-type Kill struct{}
+// Kill is sent while a command runs: all its processes end, or, if there is a
+// signal, its first process gets that.
+type Kill struct{ Signal int }
