@@ -16,7 +16,8 @@ import (
 type Request struct {
 	Protocol Protocol
 	Form     url.Values // EC2, Query: without Action and Version
-	Body     []byte     // JSON
+	Body     []byte     // JSON, also what came as CBOR
+	dryRun   bool       // EC2: DryRun, which the decoded struct has no field for
 }
 
 // Decode fills the struct that into points to.
@@ -26,10 +27,10 @@ type Request struct {
 // wire: `q:"ImageId"`, with the option required: `q:"ImageId,required"`.
 // Lists are Name.1, Name.2 (EC2) or Name.member.1 (Query); structs are
 // Name.Field. Fields are string, bool, int, int32, int64, float64, time.Time,
-// []byte (base64), structs, pointers to them (nil if not given) and slices. A
+// Time, []byte (base64), structs, pointers to them (nil if not given) and slices. A
 // parameter that into does not have is AWS's UnknownParameter.
 func (r *Request) Decode(into any) error {
-	if r.Protocol == JSON {
+	if r.Protocol == JSON || r.Protocol == CBOR {
 		return r.decodeJSON(into)
 	}
 	d := &formDecoder{form: r.Form, members: r.Protocol == Query, used: map[string]bool{}}
@@ -37,7 +38,11 @@ func (r *Request) Decode(into any) error {
 		return err
 	}
 	for name := range r.Form {
-		if !d.used[name] {
+		switch {
+		case d.used[name]:
+		case name == "DryRun" && r.Protocol == EC2:
+			r.dryRun = r.Form.Get(name) == "true"
+		default:
 			return Errorf("UnknownParameter", "The parameter %s is not recognized", name)
 		}
 	}
@@ -54,7 +59,7 @@ func (r *Request) decodeJSON(into any) error {
 	var typ *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &typ):
-		return Errorf("SerializationException", "%s can not be converted to %s", typ.Value, typ.Field)
+		return Errorf("SerializationException", "%s can not be converted to the type of %s", typ.Value, typ.Field)
 	case err != nil:
 		return Errorf("SerializationException", "%v", err)
 	}
@@ -114,7 +119,7 @@ func (d *formDecoder) value(name string, v reflect.Value) error {
 	case v.Kind() == reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		return d.value(name, v.Elem())
-	case v.Type() == reflect.TypeFor[time.Time](), v.Type() == reflect.TypeFor[[]byte]():
+	case v.Type() == reflect.TypeFor[time.Time](), v.Type() == reflect.TypeFor[Time](), v.Type() == reflect.TypeFor[[]byte]():
 		return d.scalar(name, v)
 	case v.Kind() == reflect.Struct:
 		return d.structure(name, v)

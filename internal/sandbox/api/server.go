@@ -2,194 +2,145 @@ package api
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
-	"encoding/xml"
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
+	"time"
 )
 
-// maxBody bounds a request; the largest that AWS takes is a task definition's or a user data's.
-const maxBody = 8 << 20
-
-// A Server answers the calls of several services on one address.
+// A Server answers the calls of several services on one address. Set its
+// fields before it serves.
 type Server struct {
 	world    *World
 	services []*Service
+
+	// Keys knows the callers; nil: all are the default account's.
+	Keys Keys
+	// Authorize refuses a call with an *Error; nil: everybody may do everything.
+	Authorize func(ctx context.Context, c *Call, r *Request) error
+	// Changed is called after an action that may have changed something, before
+	// the answer is sent: it keeps the state. May be nil.
+	Changed func() error
+	// State is what GET /_sandbox/state answers. May be nil.
+	State func() (map[string]json.RawMessage, error)
+	// Faults go wrong on demand, and count calls.
+	Faults *Faults
 }
 
 // NewServer returns a handler for all services.
 func NewServer(w *World, services ...*Service) *Server {
-	return &Server{world: w, services: services}
+	return &Server{world: w, services: services, Faults: new(Faults)}
 }
+
+// Add joins another service; not while it serves.
+func (s *Server) Add(services ...*Service) { s.services = append(s.services, services...) }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+	if strings.HasPrefix(r.URL.Path, "/_sandbox/") {
+		s.control(w, r)
 		return
 	}
-	call := &Call{RequestID: newRequestID(), Account: s.world.Account}
+	began := time.Now()
+	call := &Call{RequestID: newRequestID(), Region: "us-east-1", protocol: spoken(r)}
 	call.SourceIP, _, _ = net.SplitHostPort(r.RemoteAddr)
-	service, req, err := s.route(r, body, call)
-	var out any
-	if err == nil {
-		out, err = s.answer(r.Context(), service, call, req)
-	}
+	service, req, err := s.admit(w, r, call)
 	if err != nil {
-		writeError(w, service, call, err)
+		failure(service, call, err).send(w, call)
 		return
 	}
-	writeResult(w, service, call, out)
+	call.Fresh = s.Faults.fresh(call)
+	number := s.Faults.begin(call)
+	hits := s.Faults.hit(call)
+	// AWS carries out what it was asked, whether or not the client waits for the answer.
+	reply := s.do(context.WithoutCancel(r.Context()), service, call, req, hits)
+	s.Faults.carriedOut(call, number)
+	entry := Entry{Time: began, Service: call.Service, Action: call.Action, Region: call.Region, Account: call.Account, Caller: call.Caller, Duration: time.Since(began)}
+	if len(hits) > 0 {
+		entry.Fault = hits[0].Kind
+	}
+	if reply != nil {
+		entry.Code = reply.code
+	}
+	s.Faults.note(entry)
+	if reply == nil || slices.ContainsFunc(hits, func(f Fault) bool { return f.Kind == FaultLost }) {
+		panic(http.ErrAbortHandler) // cuts the connection
+	}
+	reply.send(w, call)
 }
 
-// answer runs the action.
-func (s *Server) answer(ctx context.Context, service *Service, call *Call, req *Request) (any, error) {
+// admit reads a request, finds what it is for, and who calls.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, call *Call) (*Service, *Request, error) {
+	sent, meant, err := readBody(w, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	sig, err := readSignature(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	if sig != nil {
+		call.Region = sig.region
+	}
+	service, req, err := s.route(r, meant, sig, call)
+	if err != nil {
+		return service, nil, err
+	}
+	if len(s.world.Regions) > 0 && !slices.Contains(s.world.Regions, call.Region) {
+		return service, nil, Errorf("InvalidRegion", "bake's sandbox does not have the region %s; it has %s", call.Region, strings.Join(s.world.Regions, ", "))
+	}
+	return service, req, s.identify(r, sent, sig, call, service.Unsigned[call.Action])
+}
+
+// do carries a call out, unless a fault keeps it from that; nil: the connection is cut.
+func (s *Server) do(ctx context.Context, service *Service, call *Call, req *Request, hits []Fault) *reply {
+	for _, f := range hits {
+		switch f.Kind {
+		case FaultSlow:
+			time.Sleep(time.Duration(f.Delay))
+		case FaultDrop:
+			return nil
+		case FaultThrottle:
+			return failure(service, call, throttled(call.protocol))
+		case FaultError:
+			return failure(service, call, f.asked())
+		}
+	}
+	out, err := s.act(ctx, service, call, req)
+	if err != nil {
+		return failure(service, call, err)
+	}
+	answer, err := result(service, call, out)
+	if err != nil {
+		return failure(service, call, err)
+	}
+	return answer
+}
+
+// act runs the action and keeps what it changed.
+func (s *Server) act(ctx context.Context, service *Service, call *Call, req *Request) (any, error) {
 	action, ok := service.Actions[call.Action]
 	if !ok {
-		return nil, Errorf("InvalidAction", "The action %s is not valid for this web service: bake's sandbox does not have %s:%s", call.Action, service.Name, call.Action)
-	}
-	return action(ctx, call, req)
-}
-
-// route finds the service, by what the request is signed for, and the action.
-func (s *Server) route(r *http.Request, body []byte, call *Call) (*Service, *Request, error) {
-	scope := credentialScope(r)
-	call.AccessKey, call.Region = scope.key, scope.region
-	if prefix, action, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok {
-		for _, v := range s.services {
-			if v.Protocol == JSON && v.Target == prefix {
-				call.Service, call.Action = v.Name, action
-				return v, &Request{Protocol: JSON, Body: body}, nil
-			}
+		code := "InvalidAction"
+		if call.protocol == JSON || call.protocol == CBOR {
+			code = "UnknownOperationException"
 		}
-		return nil, nil, Errorf("UnknownOperationException", "bake's sandbox does not have the service %s", prefix)
+		return nil, Errorf(code, "The action %s is not valid for this web service: bake's sandbox does not have %s:%s", call.Action, service.Name, call.Action)
 	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return nil, nil, Errorf("MalformedQueryString", "%v", err)
-	}
-	for name, values := range r.URL.Query() {
-		form[name] = values
-	}
-	call.Action = form.Get("Action")
-	version := form.Get("Version")
-	form.Del("Action")
-	form.Del("Version")
-	for _, v := range s.services {
-		if v.Protocol != JSON && v.Version == version && (scope.service == "" || scope.service == v.Name) {
-			call.Service = v.Name
-			return v, &Request{Protocol: v.Protocol, Form: form}, nil
+	if s.Authorize != nil {
+		if err := s.Authorize(ctx, call, req); err != nil {
+			return nil, err
 		}
 	}
-	return nil, nil, Errorf("InvalidAction", "bake's sandbox does not have the service %q, version %q", scope.service, version)
-}
-
-type scope struct{ key, region, service string }
-
-// credentialScope reads who signed the request, and for what
-// (Authorization: AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ...).
-func credentialScope(r *http.Request) scope {
-	_, credential, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
-	credential, _, _ = strings.Cut(credential, ",")
-	parts := strings.Split(credential, "/")
-	if len(parts) != 5 {
-		return scope{region: "us-east-1"}
+	out, err := action(ctx, call, req)
+	if err == nil {
+		s.Faults.noteValues(call, req, out)
 	}
-	return scope{key: parts[0], region: parts[2], service: parts[3]}
-}
-
-func newRequestID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // it cannot fail: crypto/rand
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-// asError makes every error one that can be answered; what is not an *Error is a bug of the sandbox.
-func asError(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return &Error{Code: "InternalError", Message: err.Error(), Status: http.StatusInternalServerError}
-}
-
-func writeError(w http.ResponseWriter, service *Service, call *Call, err error) {
-	e := asError(err)
-	status := e.Status
-	if status == 0 {
-		status = http.StatusBadRequest
-	}
-	w.Header().Set("x-amzn-RequestId", call.RequestID)
-	if service == nil || service.Protocol == JSON {
-		fields := map[string]any{"__type": e.Code, "message": e.Message}
-		for k, v := range e.Fields {
-			fields[k] = v
+	if s.Changed != nil && !isRead(call.Action) {
+		if kept := s.Changed(); kept != nil && err == nil {
+			err = kept
 		}
-		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-		w.Header().Set("x-amzn-ErrorType", e.Code)
-		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(fields) // the client is gone if this fails
-		return
 	}
-	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
-	w.WriteHeader(status)
-	if service.Protocol == EC2 {
-		fmt.Fprintf(w, "%s<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error></Errors><RequestID>%s</RequestID></Response>",
-			xml.Header, escape(e.Code), escape(e.Message), call.RequestID)
-		return
-	}
-	fault := "Sender"
-	if status >= 500 {
-		fault = "Receiver"
-	}
-	fmt.Fprintf(w, "<ErrorResponse xmlns=%q><Error><Type>%s</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>%s</RequestId></ErrorResponse>",
-		service.XMLNS, fault, escape(e.Code), escape(e.Message), call.RequestID)
-}
-
-func escape(s string) string {
-	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(s)) // a Builder takes everything
-	return b.String()
-}
-
-func writeResult(w http.ResponseWriter, service *Service, call *Call, out any) {
-	w.Header().Set("x-amzn-RequestId", call.RequestID)
-	if service.Protocol == JSON {
-		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-		_ = json.NewEncoder(w).Encode(out) // the client is gone if this fails
-		return
-	}
-	data, err := marshal(service, call, out)
-	if err != nil {
-		writeError(w, service, call, err)
-		return
-	}
-	w.Header().Set("Content-Type", "text/xml;charset=UTF-8")
-	_, _ = w.Write(data)
-}
-
-// marshal writes out's fields into the element that the protocol wants around them.
-func marshal(service *Service, call *Call, out any) ([]byte, error) {
-	var inner strings.Builder
-	e := xml.NewEncoder(&inner)
-	if err := e.EncodeElement(out, xml.StartElement{Name: xml.Name{Local: call.Action + "Result"}}); err != nil {
-		return nil, err
-	}
-	if err := e.Close(); err != nil {
-		return nil, err
-	}
-	name := call.Action + "Response"
-	if service.Protocol == Query {
-		return fmt.Appendf(nil, "<%s xmlns=%q>%s<ResponseMetadata><RequestId>%s</RequestId></ResponseMetadata></%s>",
-			name, service.XMLNS, inner.String(), call.RequestID, name), nil
-	}
-	// EC2 has no Result element: its members stand beside the request's id.
-	fields := strings.TrimSuffix(strings.TrimPrefix(inner.String(), "<"+call.Action+"Result>"), "</"+call.Action+"Result>")
-	return fmt.Appendf(nil, "%s<%s xmlns=%q><requestId>%s</requestId>%s</%s>", xml.Header, name, service.XMLNS, call.RequestID, fields, name), nil
+	return out, err
 }

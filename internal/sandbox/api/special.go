@@ -16,6 +16,12 @@ func (d *formDecoder) special(text string, v reflect.Value, bad func() error) er
 			return bad()
 		}
 		v.Set(reflect.ValueOf(t))
+	case reflect.TypeFor[Time]():
+		t, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			return bad()
+		}
+		v.Set(reflect.ValueOf(Time{t}))
 	case reflect.TypeFor[[]byte]():
 		data, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
