@@ -70,6 +70,9 @@ func (c *compiler) build(b templates.Build) []Build {
 	platforms := c.wanted(b, base)
 	c.platforms[b.Name] = platforms
 	c.kinds[b.Name] = c.makes(b, base)
+	if c.kinds[b.Name] != ImageArtifact && len(b.Platforms) > 0 {
+		c.report(b.Source.Body.Errorf("platforms does not apply to %s", c.kinds[b.Name].words()), "its platform is that of what it starts from")
+	}
 	open := c.source(b)
 	steps, tests := c.provisioners(b, "steps", b.Steps), c.provisioners(b, "tests", b.Tests)
 	outputs := c.outputs(b)

@@ -47,6 +47,9 @@ type Pin struct {
 	Config  templates.JSON    `json:"config,omitempty"`  // the source's own: what Open needs to find it again
 	Values  map[string]string `json:"values,omitempty"`  // source.* in expressions: id, name, digest, ...
 	Summary string            `json:"summary,omitempty"` // one line for people: "debian:bookworm-slim@sha256:0123"
+	// Platform is that of what was found, for a source whose platform is not
+	// chosen but follows from it; nil: what was wanted.
+	Platform *Platform `json:"platform,omitempty"`
 }
 
 // An Opening is what Open starts from.
@@ -161,6 +164,13 @@ type Final interface {
 // A Maker is a Source whose artifact is not a container image.
 type Maker interface {
 	Makes() ArtifactKind
+}
+
+// A Vetter is a Source that can tell, once the plan is pinned and before
+// anything starts, that a build cannot work: a name is taken, a right is
+// missing. It only reads.
+type Vetter interface {
+	Vet(ctx context.Context, p *Plan, b Build) error
 }
 
 // A Preflighter is a Source that can tell before anything starts that a
@@ -334,6 +344,13 @@ type AMI struct {
 	Region string `json:"region"`
 	ID     string `json:"id"`
 	Name   string `json:"name"`
+	// Access is where and as whom it was made (amazon.Access.Where).
+	Access       string   `json:"access,omitempty"`
+	Account      string   `json:"account,omitempty"`      // its owner: twelve digits
+	Architecture string   `json:"architecture,omitempty"` // "x86_64", "arm64"
+	User         string   `json:"user,omitempty"`         // who logs in to its instances
+	RootDevice   string   `json:"root_device,omitempty"`  // "/dev/xvda"
+	Snapshots    []string `json:"snapshots,omitempty"`    // of its volumes, the root's first
 }
 
 // Host is a machine that existed before the build and is left as the steps

@@ -313,6 +313,9 @@ func TestCrashEverywhere(t *testing.T) {
 				if got := c.count("machine"); got != 0 {
 					t.Errorf("clean after %d: %d machines left", n, got)
 				}
+				if got, want := c.count("image"), accepted(t, j); got != want {
+					t.Errorf("clean after %d: %d images, want the %d that were accepted", n, got, want)
+				}
 				continue
 			}
 			h, err := c.engine(j).Run(ctx, "r1", threeBuilds())
@@ -323,6 +326,22 @@ func TestCrashEverywhere(t *testing.T) {
 		}
 	}
 	t.Logf("%d crash points, 3 ways to go on", points)
+}
+
+// accepted counts the builds whose tests have passed.
+func accepted(t *testing.T, j builder.Journal) int {
+	t.Helper()
+	entries, err := j.Entries(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	builds := map[string]bool{}
+	for _, e := range entries {
+		if e.Kind == builder.StepEnd && e.Step.Phase() == builder.Accept {
+			builds[e.Step.Build()] = true
+		}
+	}
+	return len(builds)
 }
 
 func (c *cloud) checkWhole(t *testing.T, when string, h builder.History) {
@@ -515,6 +534,25 @@ func TestFailedTestIsNotRecorded(t *testing.T) {
 	}
 	if len(c.ready) != 0 || len(c.puts["to-a"]) != 0 {
 		t.Errorf("recorded %v, published %v: the test had failed", c.ready, c.puts["to-a"])
+	}
+}
+
+func TestACandidateWhoseTestsFailIsRemovedAndMadeAnew(t *testing.T) {
+	c, j := newCloud(0), new(buildertest.Memory)
+	c.failAt["check a"] = 1
+	p := &builder.Plan{Builds: []builder.Build{build("a", "vm", []string{"one"})}}
+	if _, err := c.engine(j).Run(t.Context(), "r1", p); err == nil {
+		t.Fatal("the test passed")
+	}
+	if n := c.count("image"); n != 0 {
+		t.Errorf("%d images left of a build that failed its test", n)
+	}
+	h, err := c.engine(j).Run(t.Context(), "r1", p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Done["a/freeze"].Artifact.Image.ID; got != "image-2" || c.count("image") != 1 {
+		t.Errorf("resumed: image %s, %d there; want a second one, alone", got, c.count("image"))
 	}
 }
 

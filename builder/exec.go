@@ -150,10 +150,13 @@ func (x *execution) lookup(ctx context.Context, src Source) (Artifact, error) {
 // recordKey is the build's key and the identity of what it was built on: a
 // base that was made anew, with other content, does not count as the same.
 func (x *execution) recordKey(base *Artifact) Digest {
-	if base == nil || base.Image == nil {
-		return x.build.Key
+	switch {
+	case base != nil && base.Image != nil:
+		return digest("record", x.build.Key, base.Image.ID)
+	case base != nil && base.AMI != nil:
+		return digest("record", x.build.Key, base.AMI.ID)
 	}
-	return digest("record", x.build.Key, base.Image.ID)
+	return x.build.Key
 }
 
 func (b Build) expires() bool {

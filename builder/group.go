@@ -56,15 +56,17 @@ func generation(entries []Entry, g group) int {
 
 // Finished returns the results that still hold. A group that lost a machine
 // before it was closed has to start over; so has a test that was interrupted,
-// because what it had started is gone or unknown.
+// because what it had started is gone or unknown; and a build whose candidate
+// is gone.
 func Finished(entries []Entry, p *Plan) map[StepID]State {
 	done := map[StepID]State{}
-	for _, e := range entries {
+	for i, e := range entries {
 		switch e.Kind {
 		case StepEnd:
 			done[e.Step] = *e.State
 		case Released:
-			if g := e.Step.group(); !closed(p, g, done) {
+			_, candidate := candidates(entries[:i])[e.Resource.Token]
+			if g := e.Step.group(); candidate || !closed(p, g, done) {
 				forget(p, g, done)
 			}
 		}

@@ -42,7 +42,7 @@ func (e *Engine) Pin(ctx context.Context, run RunID, p *Plan) error {
 			return err
 		}
 	}
-	return nil
+	return e.vet(ctx, p)
 }
 
 func (e *Engine) pinSource(ctx context.Context, p *Plan, b *Build) error {
@@ -59,7 +59,34 @@ func (e *Engine) pinSource(ctx context.Context, p *Plan, b *Build) error {
 		return nil // it is what the other build makes
 	}
 	b.Pin, err = src.Pin(ctx, PinEnv{Dir: p.Dir, Platform: b.Platform})
+	if err == nil && b.Pin.Platform != nil {
+		b.Platform = *b.Pin.Platform
+	}
 	return err
+}
+
+// vet asks the sources that can tell whether their builds can work.
+func (e *Engine) vet(ctx context.Context, p *Plan) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(pinners)
+	for _, b := range p.Builds {
+		if !b.makes() {
+			continue
+		}
+		g.Go(func() error {
+			src, err := configured(e.Catalog.Sources, b.Steps[0], e.Env)
+			if err != nil {
+				return err
+			}
+			if v, ok := src.(Vetter); ok {
+				if err := v.Vet(ctx, p, b); err != nil {
+					return &StepError{Step: b.Steps[0], Err: err}
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
 }
 
 // runs reports whether the build changes or tests a machine, so that it has to

@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// Open returns what the journal says was made and is neither kept nor
+// OpenResources returns what the journal says was made and is neither kept nor
 // released, oldest first. A resource without an ID was intended, and may or may not exist.
 func OpenResources(entries []Entry) []Entry {
 	open := map[string]Entry{}
 	var order []string
+	pending := candidates(entries)
 	for _, e := range entries {
 		switch e.Kind {
 		case Intended, Created:
@@ -24,7 +25,9 @@ func OpenResources(entries []Entry) []Entry {
 			delete(open, e.Resource.Token)
 		case StepEnd:
 			for _, t := range e.Keep {
-				delete(open, t)
+				if _, waits := pending[t]; !waits {
+					delete(open, t)
+				}
 			}
 		}
 	}
@@ -37,21 +40,46 @@ func OpenResources(entries []Entry) []Entry {
 	return left
 }
 
+// candidates are the tokens of what a build's Freeze has kept while the build
+// is not accepted yet, with the group that made them.
+func candidates(entries []Entry) map[string]group {
+	pending := map[string]group{}
+	for _, e := range entries {
+		switch {
+		case e.Kind != StepEnd:
+		case e.Step.Phase() == Freeze:
+			for _, t := range e.Keep {
+				pending[t] = e.Step.group()
+			}
+		case e.Step.Phase() == Accept:
+			for t, g := range pending {
+				if g.build == e.Step.Build() {
+					delete(pending, t)
+				}
+			}
+		}
+	}
+	return pending
+}
+
 // Release deletes, newest first, everything temporary that the journal knows
 // of. It ends every run, and it is all that `bake clean` does for a run. What
 // could not be deleted stays open in the journal and is part of the error.
 func (e *Engine) Release(ctx context.Context) error {
-	return e.release(ctx, func(Entry) bool { return true })
+	return e.release(ctx, func(Entry, bool) bool { return true })
 }
 
-func (e *Engine) release(ctx context.Context, want func(Entry) bool) error {
+// release deletes what want wants; candidate tells that the resource is what a
+// build made and has not accepted yet.
+func (e *Engine) release(ctx context.Context, want func(entry Entry, candidate bool) bool) error {
 	entries, err := e.Journal.Entries(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
+	pending := candidates(entries)
 	for _, entry := range slices.Backward(OpenResources(entries)) {
-		if want(entry) {
+		if _, candidate := pending[entry.Resource.Token]; want(entry, candidate) {
 			errs = append(errs, e.releaseOne(ctx, entry))
 		}
 	}

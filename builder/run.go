@@ -104,7 +104,7 @@ func (e *Engine) Run(ctx context.Context, run RunID, p *Plan) (History, error) {
 // machine may have been changed by half a step.
 func (e *Engine) takeUp(ctx context.Context, p *Plan, entries []Entry) ([]Entry, error) {
 	done := Finished(entries, p)
-	err := e.release(ctx, func(entry Entry) bool {
+	err := e.release(ctx, func(entry Entry, _ bool) bool {
 		g := entry.Step.group()
 		return g.part == testing && !closed(p, g, done)
 	})
@@ -261,7 +261,7 @@ func (r *runner) close(g group) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
 		_ = r.hangUp(g)
-		_ = r.release(ctx, func(e Entry) bool { return e.Step.group() == g })
+		_ = r.release(ctx, func(e Entry, candidate bool) bool { return e.Step.group() == g && !candidate })
 	})
 }
 

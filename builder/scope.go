@@ -110,7 +110,9 @@ func (sc *Scope) created(ctx context.Context, r Resource) error {
 
 // Keep marks a resource as the product: it outlives the run. It takes effect
 // in the same entry that records the step as done, so there is no moment at
-// which one is true and the other is not.
+// which one is true and the other is not. What Freeze keeps outlives the run
+// only once the build is accepted: a candidate whose tests do not pass is
+// removed when the run ends, and by `bake clean`.
 func (sc *Scope) Keep(r Resource) { sc.keep = append(sc.keep, r.Token) }
 
 // Log tells the user something about the step, one line.
