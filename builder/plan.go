@@ -74,6 +74,9 @@ type Plan struct {
 	Dir      string    `json:"dir"`
 	Name     string    `json:"name"`
 	Created  time.Time `json:"created,omitzero"` // what images get as their time
+	// Run is run.* in the plan's expressions. A name that has one of these
+	// values in it is not another name only because the run is another.
+	Run map[string]string `json:"run,omitempty"`
 	// Annotations go into every image (org.opencontainers.image.*).
 	Annotations map[string]string `json:"annotations,omitempty"`
 	Builds      []Build           `json:"builds"` // sorted: a build comes after the builds it needs

@@ -80,6 +80,14 @@ func (e *Env) clone() *Env {
 	return &out
 }
 
+// Run returns what run.* stands for, by name.
+func (e *Env) Run() map[string]string {
+	if e == nil {
+		return nil
+	}
+	return maps.Clone(e.run)
+}
+
 // Secrets returns the values of the sensitive variables, longest first, for
 // redaction.
 func (e *Env) Secrets() []string {

@@ -36,7 +36,7 @@ func (a *app) load(file string, cat builder.Catalog, opts templates.Options) (lo
 	if diags = append(diags, more...).Sort(); len(diags) > 0 {
 		return loaded{}, &templateError{diags}
 	}
-	plan.Created = a.created(opts.Now)
+	plan.Created, plan.Run = a.created(opts.Now), t.Env.Run()
 	if unknown := plan.Only(a.flags.only); len(unknown) > 0 {
 		return loaded{}, usagef("the template has: "+strings.Join(names(t), ", "), "there is no build %q in %s", unknown[0], file)
 	}
