@@ -7,6 +7,7 @@ import (
 
 	"bake/builder"
 	"bake/steps/amazon"
+	"bake/steps/amazon/keypair"
 	"bake/steps/container"
 	"bake/steps/publish"
 	"bake/steps/ssh"
@@ -31,7 +32,9 @@ func Sources(d Deps) map[string]func() builder.Source {
 
 // Outputs returns every kind of output.
 func Outputs(d Deps) map[string]func() builder.Output {
-	return publish.Outputs(d.Publish)
+	all := publish.Outputs(d.Publish)
+	all["keypair"] = keypair.New(d.Amazon)
+	return all
 }
 
 // Cleaners returns what removes each kind of resource.

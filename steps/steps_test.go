@@ -3,6 +3,7 @@ package steps_test
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 
 	"bake/builder"
@@ -54,13 +55,26 @@ func TestSourcesOfContainersCanBeCachedAndOutputsTellWhatTheyTake(t *testing.T) 
 		}
 	}
 	for name, make := range steps.Outputs(steps.Deps{}) {
-		if !make().Accepts(builder.ImageArtifact) {
-			t.Errorf("%s takes no images", name)
+		var got []builder.ArtifactKind
+		for _, kind := range []builder.ArtifactKind{builder.ImageArtifact, builder.AMIArtifact, builder.HostArtifact} {
+			if make().Accepts(kind) {
+				got = append(got, kind)
+			}
 		}
-		if make().Accepts(builder.AMIArtifact) != (name == "manifest") {
-			t.Errorf("%s and AMIs: %v", name, make().Accepts(builder.AMIArtifact))
+		want, ok := takes[name]
+		if !ok {
+			want = []builder.ArtifactKind{builder.ImageArtifact}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s takes %v, want %v", name, got, want)
 		}
 	}
+}
+
+// takes is what outputs take that are not for container images alone.
+var takes = map[string][]builder.ArtifactKind{
+	"manifest": {builder.ImageArtifact, builder.AMIArtifact, builder.HostArtifact},
+	"keypair":  {builder.ImageArtifact, builder.AMIArtifact, builder.HostArtifact},
 }
 
 func TestCleanersOfAllEnginesAreListed(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"os"
 	"strings"
@@ -113,7 +114,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.buildCommand(), a.validateCommand(), a.planCommand(), a.resumeCommand(), a.cleanCommand(),
 		a.runsCommand(), a.logsCommand(), a.reportCommand(), a.initCommand(), a.schemaCommand(),
-		a.imagesCommand(), a.versionCommand())
+		a.imagesCommand(), a.keypairCommand(), a.versionCommand())
 	return root
 }
 
@@ -155,4 +156,19 @@ func (a *app) buildFlags(cmd *cobra.Command) {
 	f.BoolVar(&a.flags.failFast, "fail-fast", false, "the first failure stops all builds")
 	f.BoolVar(&a.flags.noCache, "no-cache", false, "run every step, whatever is in the cache")
 	f.BoolVarP(&a.flags.yes, "yes", "y", false, "answer yes to every question")
+}
+
+// printJSON writes a command's result for other programs.
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// when is a time as lists show it; empty if it is not known.
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.DateTime)
 }

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -53,9 +51,7 @@ func (a *app) images(parent context.Context, repository string, list registry.Li
 		return err
 	}
 	if a.flags.output == "json" {
-		enc := json.NewEncoder(a.stdout)
-		enc.SetIndent("", "  ")
-		return enc.Encode(found)
+		return a.printJSON(found)
 	}
 	if err := printTags(a.stdout, found.Tags); err != nil {
 		return err
@@ -81,12 +77,8 @@ func printTags(out io.Writer, tags []registry.TagInfo) error {
 		for _, i := range t.Images {
 			platforms = append(platforms, i.Platform.String())
 		}
-		created := ""
-		if !t.Created.IsZero() {
-			created = t.Created.UTC().Format(time.DateTime)
-		}
 		digest := strings.TrimPrefix(t.Digest, "sha256:")
-		fmt.Fprintf(w, "%s\t%.12s\t%s\t%s\t%s\n", t.Tag, digest, sizeWord(t.Size()), created, strings.Join(platforms, " "))
+		fmt.Fprintf(w, "%s\t%.12s\t%s\t%s\t%s\n", t.Tag, digest, sizeWord(t.Size()), when(t.Created), strings.Join(platforms, " "))
 	}
 	return w.Flush()
 }

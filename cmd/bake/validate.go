@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -50,9 +49,7 @@ func (a *app) validate(files []string) error {
 		}
 	}
 	if a.flags.output == "json" {
-		enc := json.NewEncoder(a.stdout)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(struct {
+		if err := a.printJSON(struct {
 			Diagnostics templates.Diagnostics `json:"diagnostics"`
 		}{append(templates.Diagnostics{}, all...)}); err != nil {
 			return err

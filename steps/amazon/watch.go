@@ -2,6 +2,7 @@ package amazon
 
 import (
 	"context"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -90,6 +91,12 @@ func (c *Cloud) WaitVolume(ctx context.Context, a Access, id string, done func(t
 // Filter is a filter of a Describe call.
 func Filter(name string, values ...string) types.Filter {
 	return types.Filter{Name: &name, Values: values}
+}
+
+// Literal is text as the value of a Filter that means just it: in a filter *
+// and ? stand for other characters.
+func Literal(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`).Replace(text)
 }
 
 func byID[T any](list []T, id func(T) *string) map[string]T {
