@@ -81,6 +81,10 @@ func setup(c Config, id Identity) wire.Setup {
 	if s.Dir == "" {
 		s.Dir = "/"
 	}
+	s.Capabilities = c.Capabilities
+	for _, t := range c.Tmpfs {
+		s.Tmpfs = append(s.Tmpfs, wire.Tmpfs(t))
+	}
 	for _, b := range c.Binds {
 		s.Binds = append(s.Binds, wire.Bind(b))
 	}

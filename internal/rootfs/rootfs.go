@@ -39,17 +39,29 @@ type Config struct {
 	// the root file system itself.
 	Root     string
 	Hostname string
-	Binds    []Bind
+	// Tmpfs are directories that are empty at the start and forgotten at the
+	// end; one that the root does not have is left out.
+	Tmpfs []Tmpfs
+	Binds []Bind
 	// ReadOnly: programs cannot change the root; binds that are not read-only they can.
 	ReadOnly bool
 	// Files appear in the container while it runs and leave nothing behind.
 	Files []ExtraFile
+	// Capabilities are numbers of capability(7) that root has inside besides Docker's default set.
+	Capabilities []uint
+}
+
+// A Tmpfs is a directory in memory.
+type Tmpfs struct {
+	Path string
+	Mode uint32 // permissions, as chmod(2) takes them
 }
 
 // A Bind is a file or directory of this machine that appears at To.
 type Bind struct {
 	From, To string
 	ReadOnly bool
+	Make     bool // To is made if it is missing; what lies on a Tmpfs leaves nothing behind
 }
 
 // An ExtraFile is a file that appears at Path, if there is one to cover.

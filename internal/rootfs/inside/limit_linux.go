@@ -31,12 +31,15 @@ var capabilities = [...]uint{
 // lastCap is more than any kernel has; the first unknown one ends the loop.
 const lastCap = 63
 
-// limit takes the other capabilities from all programs that the calling thread
-// will start. It keeps them itself: a process with fewer may neither trace it
+// limit takes all capabilities but these and extra from all programs that the
+// calling thread will start. It keeps them itself: a process with fewer may neither trace it
 // nor read its descriptors in /proc.
-func limit() error {
+func limit(extra []uint) error {
 	var keep uint64
 	for _, c := range capabilities {
+		keep |= 1 << c
+	}
+	for _, c := range extra {
 		keep |= 1 << c
 	}
 	for c := range uint(lastCap + 1) {

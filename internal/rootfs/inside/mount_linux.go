@@ -135,12 +135,22 @@ func mountInside(s *wire.Setup, old int) error {
 	if err := protectProc(); err != nil {
 		return err
 	}
+	for _, t := range s.Tmpfs {
+		if err := tmpfs(t); err != nil {
+			return err
+		}
+	}
 	for _, f := range s.Files {
 		if err := file(f); err != nil {
 			return err
 		}
 	}
 	for _, b := range s.Binds {
+		if b.Make {
+			if err := makeSpot(old, b); err != nil {
+				return err
+			}
+		}
 		if err := bind(old, b.From, b.To, b.ReadOnly); err != nil {
 			return err
 		}
@@ -151,6 +161,37 @@ func mountInside(s *wire.Setup, old int) error {
 		}
 	}
 	return nil
+}
+
+func tmpfs(t wire.Tmpfs) error {
+	if directory(t.Path) != nil {
+		return nil
+	}
+	options := "mode=" + strconv.FormatUint(uint64(t.Mode), 8)
+	if err := syscall.Mount("tmpfs", t.Path, "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV, options); err != nil {
+		return fmt.Errorf("mounting %s: %w", t.Path, err)
+	}
+	return nil
+}
+
+// makeSpot makes what b is mounted on, of the kind that b.From is.
+func makeSpot(old int, b wire.Bind) error {
+	var st syscall.Stat_t
+	if err := sys.Fstatat(old, strings.TrimLeft(b.From, "/"), &st); err != nil {
+		return fmt.Errorf("binding %s: %w", b.From, err)
+	}
+	dir := b.To
+	if st.Mode&syscall.S_IFMT != syscall.S_IFDIR {
+		dir = b.To[:strings.LastIndexByte(b.To, '/')+1]
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil || dir == b.To {
+		return err
+	}
+	f, err := os.OpenFile(b.To, os.O_CREATE|os.O_RDONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // directory makes sure that a mount goes where its path says.

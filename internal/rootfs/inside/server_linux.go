@@ -24,11 +24,13 @@ func serveRoot(control *wire.Conn) error {
 	// A process of the root may send us any signal; only the kernel and bake end us.
 	ignoreSignals()
 	syscall.Umask(0o022)
-	srv := &server{procs: newProcs(limit), root: true}
+	extra := make(chan []uint, 1)
+	srv := &server{procs: newProcs(func() error { return limit(<-extra) }), root: true}
 	var s wire.Setup
 	if _, err := control.Recv(&s); err != nil {
 		return err
 	}
+	extra <- s.Capabilities
 	err := setUp(&s)
 	if serr := control.Send(reply(err)); err != nil || serr != nil {
 		return serr

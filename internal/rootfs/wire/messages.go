@@ -13,14 +13,24 @@ type Setup struct {
 	OneID    bool   // only one user and one group id are mapped
 	Hostname string
 	ReadOnly bool
+	Tmpfs    []Tmpfs
 	Binds    []Bind
 	Files    []File
+	// Capabilities are what root has besides the usual ones.
+	Capabilities []uint
+}
+
+// Tmpfs is a directory of the root that lies in memory.
+type Tmpfs struct {
+	Path string
+	Mode uint32
 }
 
 // Bind is a file or directory of this machine that appears in the root.
 type Bind struct {
 	From, To string
 	ReadOnly bool
+	Make     bool // To is made if it is missing
 }
 
 // File is a file that appears in the root for as long as the process lives,
