@@ -47,7 +47,8 @@ var onlyIn = map[string][]string{
 
 // inits are the init functions that there are, with the reason.
 var inits = map[string]string{
-	"internal/rootfs/inside/start_linux.go": "pid 1 of a root is a copy of this process; it must not run main, nor a test's main",
+	"internal/sandbox/machine/guest/start_linux.go": "the first program of a sandbox's machine is a copy of this process, or of a test's",
+	"internal/rootfs/inside/start_linux.go":         "pid 1 of a root is a copy of this process; it must not run main, nor a test's main",
 }
 
 // topLevel is what may lie in the repository's root.

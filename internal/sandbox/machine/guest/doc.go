@@ -1,0 +1,66 @@
+// Package guest is what bake's own binary does inside a machine of the
+// sandbox: it brings it up as a boot and cloud-init would, serves SSH or starts
+// the machine's own server, and takes it down. It is started by the host's side
+// (package machine) below pid 1 of the root, with Boot as the first message on
+// its standard input; it tells what happens as Messages on its standard output;
+// its standard error is the machine's console.
+//
+// Like package bake/internal/rootfs/inside it takes the process over in an init
+// function: the program inside a machine may be a test's.
+package guest
+
+// ProgramName is what the program is called by as a machine's first program,
+// and Program where it lies in every machine.
+const (
+	ProgramName = "bake-machine"
+	Program     = RunDir + "/" + ProgramName
+	// RunDir is in memory and part of no image.
+	RunDir = "/run/bake"
+)
+
+// sftpName is what the program is called by to serve files to a user.
+const sftpName = "bake-sftp"
+
+// Boot says what machine this is. It is the first message.
+type Boot struct {
+	InstanceID     string
+	Hostname       string
+	Region         string
+	Address        string   // of the machine's own interface; empty without one
+	Login          string   // who logs in; empty: the image's own way
+	AuthorizedKeys []string // of Login
+	UserData       []byte
+	Listen         string // where SSH is served, ":22"
+	OneID          bool   // there is only one user and one group id
+	Notes          []string
+	// Grace is how long, in milliseconds, processes may take to end.
+	Grace int
+}
+
+// An Order is what the host's side wants, after Boot.
+type Order struct {
+	Stop bool // end everything, then this process
+}
+
+// A Message is what the host's side is told.
+type Message struct {
+	// Up: this process runs.
+	Up bool `json:",omitempty"`
+	// Serving: SSH is served.
+	Serving bool `json:",omitempty"`
+	// Done: everything that is to be done at a boot is done, user data too.
+	Done bool `json:",omitempty"`
+	// Down: somebody inside wants the machine "poweroff" or "reboot"; this
+	// process ends next.
+	Down string `json:",omitempty"`
+	// Hostname: the machine is to be called so.
+	Hostname string `json:",omitempty"`
+	// Login is who may log in with the keys; told with Serving.
+	Login string `json:",omitempty"`
+}
+
+// What Message.Down says.
+const (
+	PowerOff = "poweroff"
+	Reboot   = "reboot"
+)

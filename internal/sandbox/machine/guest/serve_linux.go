@@ -1,0 +1,92 @@
+package guest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"bake/internal/sandbox/machine/sshd"
+)
+
+// openSSH is where distributions have OpenSSH's server.
+const openSSH = "/usr/sbin/sshd"
+
+// serve lets people log in: with the machine's own OpenSSH, else with bake's
+// server. OpenSSH needs more than one user id.
+func (m *machine) serve() error {
+	if exists(openSSH) && !m.OneID {
+		return m.serveOpenSSH()
+	}
+	keys, err := signers()
+	if err != nil {
+		return err
+	}
+	if len(keys) == 0 {
+		return errors.New("there is no host key")
+	}
+	l, err := net.Listen("tcp", m.Listen)
+	if err != nil {
+		return err
+	}
+	server := sshd.New(keys)
+	server.Program, server.SFTPName = Program, sftpName
+	go func() {
+		if err := server.Serve(l); err != nil {
+			m.say("[%s] serving SSH: %v", m.InstanceID, err)
+		}
+	}()
+	return nil
+}
+
+// serveOpenSSH starts OpenSSH with the image's own configuration and returns when it listens.
+func (m *machine) serveOpenSSH() error {
+	host, port, err := net.SplitHostPort(m.Listen)
+	if err != nil {
+		return err
+	}
+	args := []string{"-D", "-p", port}
+	if host != "" {
+		args = append(args, "-o", "ListenAddress="+host)
+	}
+	cmd := exec.Command(openSSH, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() {
+		for sc := bufio.NewScanner(stderr); sc.Scan(); {
+			m.say("[%s] sshd: %s", m.InstanceID, strings.TrimSpace(sc.Text()))
+		}
+		ended <- cmd.Wait()
+	}()
+	return m.awaitPort(host, port, ended)
+}
+
+// awaitPort returns when something listens on the port, or what should do so has ended.
+func (m *machine) awaitPort(host, port string, ended <-chan error) error {
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	addr := net.JoinHostPort(host, port)
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		if listens(addr) {
+			return nil
+		}
+		select {
+		case err := <-ended:
+			return fmt.Errorf("sshd ended: %w", err)
+		case <-time.After(2 * time.Millisecond): // no one tells when a socket begins to listen
+		}
+	}
+	return fmt.Errorf("sshd does not listen on %s", addr)
+}

@@ -1,0 +1,138 @@
+// Package machinetest gives tests what machines are made of: a program that
+// runs inside them, and bases.
+package machinetest
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"bake/builder"
+	"bake/internal/builtin"
+	"bake/internal/need"
+)
+
+// Program makes sure that machines run a static program: the test's own, or one
+// that is built for it, if the test is linked to C libraries (as with -race).
+// It sets builtin.BinaryVariable for the whole process, once.
+func Program(t testing.TB) {
+	t.Helper()
+	path, err := buildProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if path != "" && os.Getenv(builtin.BinaryVariable) == "" {
+		os.Setenv(builtin.BinaryVariable, path)
+	}
+}
+
+// buildProgram returns the path of the program, "" if the test itself will do.
+// It lies in the user's cache, so that it is linked when it has changed only.
+var buildProgram = sync.OnceValues(func() (string, error) {
+	if static("/proc/self/exe") {
+		return "", nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	module, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "bake").Output()
+	if err != nil {
+		return "", fmt.Errorf("looking for bake's source: %w", err)
+	}
+	dir := strings.TrimSpace(string(module))
+	// Another checkout must not replace it while this test uses it.
+	path := filepath.Join(cache, "bake-machinetest", strings.ReplaceAll(strings.Trim(dir, "/"), "/", "-"))
+	cmd := exec.Command("go", "build", "-o", path, "bake/internal/sandbox/machinetest/program")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", errors.Join(err, errors.New(string(out)))
+	}
+	return path, nil
+})
+
+func static(path string) bool {
+	f, err := elf.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return false
+		}
+	}
+	return true
+}
+
+// Builtin is bake's built-in base.
+func Builtin(t testing.TB) v1.Image {
+	t.Helper()
+	Program(t)
+	img, _, err := builtin.Image(context.Background(), builder.Platform{OS: "linux", Arch: runtime.GOARCH})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+// debianPackages are what a Debian AMI has that a minimal root has not.
+const debianPackages = "openssh-server,sudo,ca-certificates"
+
+// Debian is the folder of a Debian root with OpenSSH and sudo, made once and
+// kept in the user's cache. It must not be changed: use it as a fixed base.
+func Debian(t testing.TB) string {
+	t.Helper()
+	need.Root(t)
+	tool := need.Tool(t, "mmdebstrap")
+	dir, err := debian(tool)
+	if err != nil {
+		need.Missing(t, "no Debian: %v", err)
+	}
+	return dir
+}
+
+func debian(tool string) (string, error) {
+	debianOnce.Lock()
+	defer debianOnce.Unlock()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "bake-machinetest", "debian-bookworm-1")
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return "", err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), "debian-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tmp)
+	cmd := exec.Command(tool, "--variant=apt", "--include="+debianPackages, "--quiet", "bookworm", tmp)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("mmdebstrap: %w: %s", err, out)
+	}
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return "", err
+	}
+	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", err
+	}
+	return dir, nil
+}
+
+// debianOnce is held by who makes the root.
+var debianOnce sync.Mutex
