@@ -1,0 +1,83 @@
+package sandbox_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+
+	"bake/internal/sandbox"
+	"bake/internal/sandbox/sandboxtest"
+)
+
+func TestTheAWSCLISaysWhoItIs(t *testing.T) {
+	s := sandboxtest.Start(t)
+	var who struct{ Account, Arn string }
+	if err := json.Unmarshal([]byte(sandboxtest.CLI(t, s, "eu-west-1", "sts", "get-caller-identity")), &who); err != nil {
+		t.Fatal(err)
+	}
+	if who.Account != sandboxtest.Account || who.Arn != "arn:aws:iam::111122223333:user/sandbox" {
+		t.Errorf("%+v", who)
+	}
+	if out := sandboxtest.CLI(t, s, "eu-west-1", "iam", "list-roles"); !strings.Contains(out, `"Roles": []`) {
+		t.Errorf("no roles are an empty list: %s", out)
+	}
+}
+
+func TestAFolderKeepsTheStateForTheNextStart(t *testing.T) {
+	dir := t.TempDir()
+	create := func(s *sandbox.Sandbox) error {
+		_, err := iam.NewFromConfig(sandboxtest.Config(s, "us-east-1")).CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: aws.String("r"),
+			AssumeRolePolicyDocument: aws.String(`{"Statement": {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ec2.amazonaws.com"}}}`)})
+		return err
+	}
+	first, err := sandbox.Start(t.Context(), sandbox.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := create(first); err != nil {
+		t.Fatal(err)
+	}
+	// As after a kill -9: what was answered is on the disk already.
+	state, err := os.ReadFile(dir + "/state/iam.json")
+	if err != nil || !strings.Contains(string(state), `"r"`) {
+		t.Errorf("state: %s, %v", state, err)
+	}
+	_, err = sandbox.Start(t.Context(), sandbox.Options{Dir: dir})
+	if busy, ok := errors.AsType[*sandbox.BusyError](err); !ok || busy.URL != first.URL {
+		t.Errorf("a second one in the same folder: %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := sandboxtest.StartWith(t, sandbox.Options{Dir: dir})
+	if err := create(second); err == nil || !strings.Contains(err.Error(), "EntityAlreadyExists") {
+		t.Errorf("the role is forgotten: %v", err)
+	}
+}
+
+func TestItListensOnLoopbackAlone(t *testing.T) {
+	for _, addr := range []string{"0.0.0.0:0", ":0", "10.1.2.3:0"} {
+		if s, err := sandbox.Start(t.Context(), sandbox.Options{Addr: addr}); err == nil {
+			t.Errorf("%s: it listens", addr)
+			s.Close()
+		}
+	}
+}
+
+func TestATemporarySandboxLeavesNothing(t *testing.T) {
+	s, err := sandbox.Start(t.Context(), sandbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.World.Dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there: %v", s.World.Dir, err)
+	}
+}

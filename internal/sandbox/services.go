@@ -1,0 +1,38 @@
+package sandbox
+
+import (
+	"encoding/json"
+
+	"bake/internal/sandbox/api"
+	"bake/internal/sandbox/iam"
+	"bake/internal/sandbox/sts"
+)
+
+// A part is a service that the sandbox is made of. One that holds processes or
+// connections is an io.Closer too.
+type part interface {
+	Service() *api.Service
+	Save() (json.RawMessage, error)
+	Load(json.RawMessage) error
+}
+
+// Services are the parts of a sandbox, joined: a new one gets a field and a line in make.
+type Services struct {
+	IAM *iam.T
+	STS *sts.T
+}
+
+// make makes all services, those that others ask first.
+func (s *Services) make(w *api.World) ([]part, error) {
+	s.IAM = iam.New(w)
+	s.STS = sts.New(w, s.IAM)
+	return []part{s.IAM, s.STS}, nil
+}
+
+// Caller returns whom an access key belongs to: a user's, or temporary ones.
+func (s Services) Caller(accessKey string) (api.Caller, bool) {
+	if c, ok := s.IAM.Caller(accessKey); ok {
+		return c, true
+	}
+	return s.STS.Caller(accessKey)
+}
