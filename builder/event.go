@@ -50,6 +50,7 @@ type Event struct {
 	Published *Published    `json:"published,omitempty"`
 	Artifact  *Artifact     `json:"artifact,omitempty"`
 	Left      []Resource    `json:"left,omitempty"`
+	Kept      bool          `json:"kept,omitempty"` // Left was left for a look inside, as the user asked
 	Plan      *Plan         `json:"plan,omitempty"`
 }
 

@@ -232,7 +232,11 @@ func (h *gitHub) end() error {
 	}
 	h.write("::" + h.token + "::")
 	for _, l := range h.run.Left {
-		h.command("warning", "title=left behind", l.Kind+" "+cmp.Or(l.ID, l.Name)+" could not be removed; bake clean "+string(h.run.ID)+" removes it")
+		what := "could not be removed"
+		if h.run.Kept {
+			what = "was kept"
+		}
+		h.command("warning", "title=left behind", l.Kind+" "+cmp.Or(l.ID, l.Name)+" "+what+"; bake clean "+string(h.run.ID)+" removes it")
 	}
 	h.note(appendFile(h.o.getenv("GITHUB_STEP_SUMMARY"), stepSummary(&h.run)))
 	h.note(appendFile(h.o.getenv("GITHUB_OUTPUT"), h.outputs()))

@@ -36,6 +36,7 @@ type Run struct {
 	Resumed   int                `json:"resumed,omitempty"` // how often it was taken up again
 	Err       string             `json:"err,omitempty"`
 	Left      []builder.Resource `json:"left,omitempty"`
+	Kept      bool               `json:"kept,omitempty"` // Left was left on purpose
 	Notices   []Notice           `json:"notices,omitempty"`
 	Builds    []*Build           `json:"builds"`
 	Resources int                `json:"-"` // temporary things that exist now
@@ -75,7 +76,7 @@ func (r *Run) Apply(e builder.Event) {
 	case builder.RunStarted:
 		r.begin(e)
 	case builder.RunDone:
-		r.Status, r.Err, r.Left, r.Elapsed, r.Ended = Done, e.Err, e.Left, e.Elapsed, e.Time
+		r.Status, r.Err, r.Left, r.Kept, r.Elapsed, r.Ended = Done, e.Err, e.Left, e.Kept, e.Elapsed, e.Time
 		if e.Err != "" {
 			r.Status = Failed
 		}
@@ -109,7 +110,7 @@ func (r *Run) begin(e builder.Event) {
 		r.Resumed++
 	}
 	r.ID, r.Template, r.Started, r.Status = e.Run, e.Text, e.Time, Running
-	r.Ended, r.Err, r.Left, r.Resources = time.Time{}, "", nil, 0
+	r.Ended, r.Err, r.Left, r.Kept, r.Resources = time.Time{}, "", nil, false, 0
 	for _, b := range r.Builds { // what the process before this one did not finish
 		if b.Status != Done {
 			b.Status = Waiting

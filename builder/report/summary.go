@@ -267,12 +267,15 @@ func tally(r *Run) string {
 	return ": of " + count(len(r.Builds), "build") + " " + strings.Join(parts, ", ")
 }
 
-// left lists what could not be removed, and the command that removes it.
+// left lists what was not removed, and the commands that look at it and remove it.
 func left(r *Run, st style) []string {
 	if len(r.Left) == 0 {
 		return nil
 	}
 	out := []string{st.yellow("left behind") + ": " + count(len(r.Left), "thing") + " could not be removed"}
+	if r.Kept {
+		out = []string{"kept for a look inside:"}
+	}
 	for _, l := range r.Left {
 		line := "    " + l.Kind + " " + l.ID
 		if l.ID == "" {
@@ -282,6 +285,9 @@ func left(r *Run, st style) []string {
 			line += " on " + l.Where
 		}
 		out = append(out, clean(line))
+	}
+	if r.Kept {
+		out = append(out, "    bake ssh "+string(r.ID)+"     opens a shell on it")
 	}
 	return append(out, "    bake clean "+string(r.ID)+"   removes it")
 }

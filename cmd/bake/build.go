@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -95,6 +96,7 @@ type run struct {
 	req      request
 	dir      runDir
 	resumed  bool
+	kept     atomic.Bool // --on-error left a machine for a look inside
 }
 
 // prepare reads the template. Nothing has been made when it returns.

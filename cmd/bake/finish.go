@@ -16,7 +16,7 @@ import (
 // finish tells how the run ended and closes the display. The run's own files
 // go when nothing needs them any more; its journal and logs stay.
 func (r *run) finish(sink report.Sink, j builder.Journal, err error, elapsed time.Duration) {
-	done := builder.Event{Time: r.now(), Run: r.id, Type: builder.RunDone, Elapsed: elapsed, Left: left(j)}
+	done := builder.Event{Time: r.now(), Run: r.id, Type: builder.RunDone, Elapsed: elapsed, Left: left(j), Kept: r.kept.Load()}
 	if err != nil {
 		done.Err, done.Hint = err.Error(), r.whatNext(err, done.Left)
 	}
@@ -68,7 +68,10 @@ func (r *run) stopNow(sink report.Sink, j builder.Journal) {
 func (r *run) onFailure() func(context.Context, error) builder.Decision {
 	switch r.flags.onError {
 	case "keep":
-		return func(context.Context, error) builder.Decision { return builder.Keep }
+		return func(context.Context, error) builder.Decision {
+			r.kept.Store(true)
+			return builder.Keep
+		}
 	case "ask":
 		return r.ask
 	}
@@ -92,6 +95,7 @@ func (r *run) ask(ctx context.Context, err error) builder.Decision {
 	case a := <-answer:
 		switch {
 		case strings.HasPrefix(a, "k"):
+			r.kept.Store(true)
 			return builder.Keep
 		case strings.HasPrefix(a, "r"):
 			return builder.Retry
