@@ -89,6 +89,15 @@ func (d runDir) over() (bool, error) {
 	return len(entries) == 0 || entries[len(entries)-1].Kind == builder.Ended, nil
 }
 
+// made is when the run's folder was made.
+func (d runDir) made() time.Time {
+	info, err := os.Stat(d.file("request.json"))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
+
 // allRuns lists the runs kept here, oldest first.
 func allRuns() ([]runDir, error) {
 	found, err := os.ReadDir(runsDir)
@@ -119,7 +128,8 @@ func findRun(name string) (runDir, error) {
 		return "", usagef("runs are kept in "+runsDir+" of the folder bake was started in", "there are no runs here")
 	}
 	if name == "last" {
-		return runs[len(runs)-1], nil
+		// Ids sort by the second they were made in; within one, by chance.
+		return slices.MaxFunc(runs, func(a, b runDir) int { return a.made().Compare(b.made()) }), nil
 	}
 	var match []runDir
 	for _, r := range runs {
