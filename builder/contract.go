@@ -185,6 +185,10 @@ type Published struct {
 	Values    map[string]string `json:"values,omitempty"`    // ref, digest, path, ...
 	Summary   string            `json:"summary,omitempty"`   // one line: "pushed 127.0.0.1:5000/api:1.4 (sha256:0123)"
 	Unchanged bool              `json:"unchanged,omitempty"` // it was all there already
+	// Artifact is what the artifact is from now on, for the outputs after this
+	// one, if publishing has made it another: an AMI gets its name by being
+	// registered anew. Nil: it is as it was.
+	Artifact *Artifact `json:"artifact,omitempty"`
 }
 
 // A Communicator runs commands on a machine and moves files. It is safe for

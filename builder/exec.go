@@ -400,7 +400,11 @@ func (x *execution) publish(ctx context.Context) (State, error) {
 		defer cancel()
 	}
 	p, err := out.Publish(ctx, x.sc, *x.in.State.Artifact)
-	return State{Artifact: x.in.State.Artifact, Published: &p}, err
+	artifact := x.in.State.Artifact
+	if p.Artifact != nil {
+		artifact = p.Artifact
+	}
+	return State{Artifact: artifact, Published: &p}, err
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
