@@ -6,6 +6,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
 // TagTags notes which of a resource's tags the template has set: a short hash
@@ -20,7 +23,7 @@ const (
 	tagKeyMax   = 128
 	tagValueMax = 256
 	tagsMax     = 40
-	noteLen     = 6
+	noteLen     = 5
 )
 
 func noteOf(key string) string {
@@ -53,4 +56,13 @@ func noted(note, key string) bool {
 		}
 	}
 	return false
+}
+
+// tagList is the form that the API takes, in order.
+func tagList(tags map[string]string) []types.Tag {
+	var out []types.Tag
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		out = append(out, types.Tag{Key: aws.String(k), Value: aws.String(tags[k])})
+	}
+	return out
 }
