@@ -7,6 +7,7 @@ import (
 
 	"bake/builder"
 	"bake/steps/amazon"
+	"bake/steps/amazon/image"
 	"bake/steps/amazon/keypair"
 	"bake/steps/container"
 	"bake/steps/publish"
@@ -34,6 +35,7 @@ func Sources(d Deps) map[string]func() builder.Source {
 func Outputs(d Deps) map[string]func() builder.Output {
 	all := publish.Outputs(d.Publish)
 	all["keypair"] = keypair.New(d.Amazon)
+	maps.Copy(all, image.Outputs(image.Deps{Cloud: d.Amazon}))
 	return all
 }
 
@@ -43,5 +45,6 @@ func Cleaners(d Deps) map[string]builder.Cleaner {
 	for _, c := range d.Cleaners {
 		maps.Copy(all, c)
 	}
+	maps.Copy(all, image.Cleaners(image.Deps{Cloud: d.Amazon}))
 	return all
 }

@@ -75,11 +75,18 @@ func TestSourcesOfContainersCanBeCachedAndOutputsTellWhatTheyTake(t *testing.T) 
 var takes = map[string][]builder.ArtifactKind{
 	"manifest": {builder.ImageArtifact, builder.AMIArtifact, builder.HostArtifact},
 	"keypair":  {builder.ImageArtifact, builder.AMIArtifact, builder.HostArtifact},
+
+	"ami":             {builder.AMIArtifact},
+	"ssm_parameter":   {builder.AMIArtifact},
+	"launch_template": {builder.AMIArtifact},
 }
 
 func TestCleanersOfAllEnginesAreListed(t *testing.T) {
 	d := steps.Deps{Cleaners: []map[string]builder.Cleaner{{"workspace": nil}, {"container": nil}}}
-	if got := steps.Cleaners(d); len(got) != 2 {
-		t.Errorf("%v", fmt.Sprint(got))
+	got := steps.Cleaners(d)
+	for _, kind := range []string{"workspace", "container", "ami-copy", "launch-template"} {
+		if _, ok := got[kind]; !ok {
+			t.Errorf("no cleaner of %s: %v", kind, fmt.Sprint(got))
+		}
 	}
 }

@@ -100,7 +100,7 @@ func derivedName(p *builder.Plan, build string) string {
 func (o *AMI) imageTags(name string) map[string]string {
 	tags := map[string]string{"Name": name}
 	maps.Copy(tags, known(o.Tags))
-	return withNote(tags)
+	return withNote(tags, o.asked()...)
 }
 
 // snapshotTags are the tags of its snapshots.
@@ -109,6 +109,29 @@ func (o *AMI) snapshotTags(name string) map[string]string {
 	maps.Copy(tags, known(o.Tags))
 	maps.Copy(tags, known(o.SnapshotTags))
 	return withNote(tags)
+}
+
+// What the note of the template's tags also remembers, as if they were tags:
+// that the template has asked for it. What others have set is left alone.
+const (
+	notedDescription = "aws:description"
+	notedDeprecation = "aws:deprecation"
+	notedProtection  = "aws:protection"
+)
+
+// asked is what the template says of the image for the note.
+func (o *AMI) asked() []string {
+	var all []string
+	if o.Description != "" {
+		all = append(all, notedDescription)
+	}
+	if o.DeprecateAfter > 0 || o.DeprecateAt != "" {
+		all = append(all, notedDeprecation)
+	}
+	if o.Protection.Enabled {
+		all = append(all, notedProtection)
+	}
+	return all
 }
 
 // known drops tags whose value is not known yet; a tag may be empty only if

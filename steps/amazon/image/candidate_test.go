@@ -74,7 +74,7 @@ outputs:
 	yes := true
 	want := CandidateSpec{
 		Name: "web-20270131-120000", Description: "the site",
-		Tags:         map[string]string{"Name": "web-20270131-120000", "app": "web", TagTags: noteOf("Name") + noteOf("app")},
+		Tags:         map[string]string{"Name": "web-20270131-120000", "app": "web", TagTags: noteOf("Name") + noteOf("app") + noteOf(notedDescription)},
 		SnapshotTags: map[string]string{"Name": "web-20270131-120000", "app": "web-disk", TagTags: noteOf("Name") + noteOf("app")},
 		Encrypt:      &yes, KMSKey: "alias/images", IfExists: IfExistsReplace,
 	}

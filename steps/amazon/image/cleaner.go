@@ -17,9 +17,10 @@ import (
 // ResourceKind is the kind of the images that publishing makes.
 const ResourceKind = "ami-copy"
 
-// Cleaners returns what removes copies that were not finished.
+// Cleaners returns what removes copies and launch templates that were not
+// finished.
 func Cleaners(d Deps) map[string]builder.Cleaner {
-	return map[string]builder.Cleaner{ResourceKind: cleaner{d.Cloud}}
+	return map[string]builder.Cleaner{ResourceKind: cleaner{d.Cloud}, TemplateResourceKind: templateCleaner{d.Cloud}}
 }
 
 // A cleaner removes images that a run has begun to make. One that is ready is a

@@ -13,6 +13,8 @@ type Deps struct {
 // Outputs returns the kinds of outputs that publish an AMI.
 func Outputs(d Deps) map[string]func() builder.Output {
 	return map[string]func() builder.Output{
-		Kind: func() builder.Output { return &AMI{deps: d} },
+		Kind:              func() builder.Output { return &AMI{deps: d} },
+		"ssm_parameter":   func() builder.Output { return &Parameter{deps: d} },
+		"launch_template": func() builder.Output { return &LaunchTemplate{deps: d} },
 	}
 }

@@ -83,11 +83,11 @@ func (p *place) images(ctx context.Context, filters ...types.Filter) ([]types.Im
 
 // named returns the account's image of that name; false if there is none.
 func (p *place) named(ctx context.Context, name string) (types.Image, bool, error) {
-	found, err := p.images(ctx, amazon.Filter("name", name))
+	found, err := p.images(ctx, amazon.Filter("name", amazon.Literal(name)))
 	if err != nil {
 		return types.Image{}, false, err
 	}
-	for _, i := range found { // a filter takes * and ? for wildcards
+	for _, i := range found {
 		if aws.ToString(i.Name) == name {
 			return i, true, nil
 		}

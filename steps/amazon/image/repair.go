@@ -24,13 +24,6 @@ const (
 
 const imdsV2 = "v2.0"
 
-// What the note of the template's tags also remembers, as if they were tags:
-// that the template has asked for them. What others have set is left alone.
-const (
-	notedDeprecation = "aws:deprecation"
-	notedProtection  = "aws:protection"
-)
-
 // repair makes everything that can be changed about the image what the
 // template says, and asks for nothing that is so already. Last of all, the
 // image is called ready.
@@ -55,6 +48,9 @@ func (p *place) repair(ctx context.Context, img types.Image, permissions bool) e
 func (p *place) describe(ctx context.Context, img types.Image) error {
 	have := aws.ToString(img.Description)
 	if newWording(p.sc.Plan, p.want.Description).matches(have) {
+		return nil
+	}
+	if p.want.Description == "" && !noted(tagOf(img.Tags, TagTags), notedDescription) {
 		return nil
 	}
 	err := p.modify(ctx, &ec2.ModifyImageAttributeInput{ImageId: img.ImageId, Description: &types.AttributeValue{Value: &p.want.Description}})

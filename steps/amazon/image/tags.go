@@ -17,12 +17,12 @@ import (
 // not fit: a value has 256 characters.
 const TagTags = "bake:tags"
 
-// The limits of tags (EC2 user guide, "Tag restrictions"). Ten of the fifty
+// The limits of tags (EC2 user guide, "Tag restrictions"). Twelve of the fifty
 // are bake's.
 const (
 	tagKeyMax   = 128
 	tagValueMax = 256
-	tagsMax     = 40
+	tagsMax     = 38
 	noteLen     = 5
 )
 
@@ -31,14 +31,17 @@ func noteOf(key string) string {
 	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:noteLen]
 }
 
-// withNote adds the note to the template's tags.
-func withNote(tags map[string]string) map[string]string {
+// withNote adds the note to the template's tags. It also holds more keys.
+func withNote(tags map[string]string, more ...string) map[string]string {
 	out := maps.Clone(tags)
 	if out == nil {
 		out = map[string]string{}
 	}
 	var note strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		note.WriteString(noteOf(k))
+	}
+	for _, k := range more {
 		note.WriteString(noteOf(k))
 	}
 	if note.Len() > 0 {

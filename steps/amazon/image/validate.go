@@ -79,7 +79,7 @@ func checkTags(b templates.Block, tags map[string]string) templates.Diagnostics 
 		}
 	}
 	if len(tags) > tagsMax {
-		ds = append(ds, b.Errorf("there are %d tags: AWS takes 50 on one resource, of which bake uses 10", len(tags)))
+		ds = append(ds, b.Errorf("there are %d tags: AWS takes 50 on one resource, of which bake uses 12", len(tags)))
 	}
 	return ds
 }
