@@ -329,6 +329,7 @@ type Image struct {
 	Platform  Platform  `json:"platform"`
 	Size      int64     `json:"size,omitempty"` // bytes of its layers as the engine holds them
 	Base      string    `json:"base,omitempty"` // reference of the base image with its digest, if it came from a registry
+	Ref       string    `json:"ref,omitempty"`  // reference with digest, if a registry holds it instead of an engine
 	Layers    []Layer   `json:"layers,omitempty"`
 	Manifests []Image   `json:"manifests,omitempty"` // of an index: one image for each platform
 	Created   time.Time `json:"created,omitzero"`
