@@ -39,6 +39,14 @@ type Client struct {
 	sessions map[string]*session
 }
 
+// WithKeychain returns a client with other credentials that shares all else
+// with c: connections, limits and what is remembered.
+func (c *Client) WithKeychain(k authn.Keychain) *Client {
+	cfg := c.cfg
+	cfg.Keychain = k
+	return &Client{cfg: cfg, cache: c.cache, sessions: map[string]*session{}}
+}
+
 // New returns a client; nothing is asked of any registry yet.
 func New(cfg Config) *Client {
 	if cfg.Keychain == nil {
@@ -78,6 +86,7 @@ type session struct {
 	repo  name.Repository
 	http  *http.Client
 	retry Retry
+	auth  Renewer // nil: credentials that last
 
 	ready sync.Once
 	err   error
@@ -135,6 +144,7 @@ func (c *Client) logIn(ctx context.Context, s *session, ref Reference, scopes []
 	if err != nil {
 		return err
 	}
+	s.auth, _ = auth.(Renewer)
 	guard := &plainGuard{inner: c.cfg.Transport, allowed: ref.Insecure}
 	return c.cfg.Retry.do(ctx, func() error {
 		rt, err := transport.NewWithContext(ctx, ref.Repository.Registry, auth, guard, scopes)
@@ -212,14 +222,16 @@ func (s *session) send(ctx context.Context, build func() (*http.Request, error),
 
 // once sends a request a single time.
 func (s *session) once(req *http.Request, ok ...int) (*http.Response, error) {
+	used := s.credentials(req.Context())
 	resp, err := s.http.Do(req)
 	if err != nil {
 		return nil, withoutURL(err)
 	}
 	if err := checkStatus(resp, ok...); err != nil {
 		resp.Body.Close()
-		return nil, err
+		return nil, s.renewed(req.Context(), used, err)
 	}
+	s.accepted(used)
 	return resp, nil
 }
 

@@ -108,7 +108,7 @@ func (c *Content) Same(m *v1.Manifest) bool {
 
 // adopt takes over the layers of a manifest that is the same image.
 func (c *Content) adopt(m *manifest) bool {
-	if !c.Same(m.image) {
+	if m == nil || !c.Same(m.image) {
 		return false
 	}
 	c.Layers, c.manifest, c.original = m.image.Layers, m.raw, m.image

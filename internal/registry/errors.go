@@ -123,3 +123,18 @@ func (e *TagExistsError) Error() string {
 func (e *TagExistsError) Hint() string {
 	return "choose another tag, for instance one with ${{ git.sha }} in it"
 }
+
+// A LayerTooBigError is a layer that the registry would not take.
+type LayerTooBigError struct {
+	Layer     string
+	Size, Max int64 // bytes
+}
+
+func (e *LayerTooBigError) Error() string {
+	return fmt.Sprintf("layer %s has %d MiB, and the registry takes %d MiB in a layer", e.Layer, e.Size>>20, e.Max>>20)
+}
+
+// Hint says how to get out of it.
+func (e *LayerTooBigError) Hint() string {
+	return "let several steps make what one makes now: each step is a layer of its own"
+}

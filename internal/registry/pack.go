@@ -89,7 +89,7 @@ func (p *push) pack(ctx context.Context, diffID v1.Hash, tar io.Reader) (packed,
 		pw.CloseWithError(err) // nil is io.EOF
 		finished <- err
 	}()
-	up := &packing{push: p, src: pr, sum: sha256.New(), tail: p.takeTail()}
+	up := &packing{push: p, diffID: diffID, src: pr, sum: sha256.New(), tail: p.takeTail()}
 	defer p.giveTail(up.tail)
 	digest, size, err := up.run(ctx)
 	pr.CloseWithError(err)
@@ -131,6 +131,7 @@ func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
 // are known only at its end.
 type packing struct {
 	*push
+	diffID   v1.Hash
 	src      io.Reader
 	sum      hash.Hash
 	tail     *tail // the last of what was taken from src
@@ -144,6 +145,10 @@ func (u *packing) Read(p []byte) (int, error) {
 	n, err := u.src.Read(p)
 	u.sum.Write(p[:n])
 	u.tail.add(p[:n])
+	if u.MaxLayer > 0 && u.tail.n > u.MaxLayer {
+		u.broken = &LayerTooBigError{Layer: u.diffID.String(), Size: u.tail.n, Max: u.MaxLayer}
+		return n, u.broken
+	}
 	switch {
 	case err == io.EOF:
 		u.ended = true
@@ -229,7 +234,7 @@ func (u *packing) chunks(ctx context.Context, off int64) error {
 		if tries++; tries >= u.session.retry.Attempts {
 			return err
 		}
-		if werr := u.session.retry.wait(ctx, tries, retryAfter(err)); werr != nil {
+		if werr := u.session.retry.pause(ctx, tries, err); werr != nil {
 			return err
 		}
 		if off, err = u.recover(ctx, err); err != nil {

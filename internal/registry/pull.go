@@ -402,3 +402,15 @@ func (s *session) document(ctx context.Context, d v1.Descriptor) ([]byte, error)
 	defer r.Close()
 	return io.ReadAll(r)
 }
+
+// Document returns the manifest or index that ref names, byte for byte.
+func (c *Client) Document(ctx context.Context, ref Reference) (Document, error) {
+	s, err := c.session(ctx, ref, "pull")
+	if err == nil {
+		var m *manifest
+		if m, err = c.manifest(ctx, s, ref); err == nil {
+			return Document{Digest: m.digest, MediaType: m.mediaType, Raw: m.raw}, nil
+		}
+	}
+	return Document{}, &Error{Doing: "looking up " + ref.String(), Host: ref.Host(), Err: err}
+}

@@ -25,6 +25,14 @@ type Push struct {
 	// Immutable: a tag that names other content already is an error, found
 	// before anything is uploaded.
 	Immutable bool
+	// Fixed says the same of single tags; may be nil.
+	Fixed func(tag string) bool
+	// MaxLayer is how many bytes the registry takes in a layer; more is an
+	// error, before anything is uploaded if the size is known. 0: any number.
+	MaxLayer int64
+	// Document is the index to store, byte for byte, if the variants are its
+	// images and come from a registry; nil: it is made of them.
+	Document *Document
 	// Index makes an index even of a single image.
 	Index bool
 	// Annotations of the index, if there is one.
@@ -60,6 +68,24 @@ type Stats struct {
 // that they need is in place. Errors are *Error around the cause, which may
 // be a *TagExistsError.
 func (c *Client) Push(ctx context.Context, p Push, variants ...Variant) (Pushed, error) {
+	pushing, err := c.Begin(ctx, p, variants...)
+	if err != nil {
+		return Pushed{}, err
+	}
+	return pushing.Finish(ctx)
+}
+
+// A Pushing is a push of which all is checked that can be without uploading.
+type Pushing struct {
+	push *push
+	jobs []*Content
+	done *Pushed // nil if there is something to do
+}
+
+// Begin is the first half of Push: it logs in, looks at the tags and at what
+// is known of the images, and fails if the push could not succeed. Nothing is
+// uploaded; a Pushing that is not finished leaves nothing behind.
+func (c *Client) Begin(ctx context.Context, p Push, variants ...Variant) (*Pushing, error) {
 	if p.Compression == "" {
 		p.Compression = Gzip
 	}
@@ -67,12 +93,33 @@ func (c *Client) Push(ctx context.Context, p Push, variants ...Variant) (Pushed,
 		p.Tags = append([]string{p.To.Tag}, p.Tags...)
 	}
 	p.To = p.To.WithTag("")
-	run := &push{client: c, Push: p}
-	pushed, err := run.run(ctx, variants)
+	pushing := &Pushing{push: &push{client: c, Push: p}}
+	if err := pushing.begin(ctx, variants); err != nil {
+		return nil, pushing.error(err)
+	}
+	return pushing, nil
+}
+
+// Finish uploads what is missing and moves the tags.
+func (p *Pushing) Finish(ctx context.Context) (Pushed, error) {
+	if p.done != nil {
+		return *p.done, nil
+	}
+	for _, j := range p.jobs {
+		if err := p.push.blobs(ctx, j); err != nil {
+			return Pushed{}, p.error(err)
+		}
+	}
+	pushed, err := p.push.finish(ctx, p.jobs)
 	if err != nil {
-		return Pushed{}, &Error{Doing: "pushing " + p.To.Name(), Host: p.To.Host(), Err: err}
+		return Pushed{}, p.error(err)
 	}
 	return pushed, nil
+}
+
+func (p *Pushing) error(err error) error {
+	to := p.push.To
+	return &Error{Doing: "pushing " + to.Name(), Host: to.Host(), Err: err}
 }
 
 // push is one Push under way.
@@ -89,32 +136,37 @@ type push struct {
 	spare []byte // memory for a tail
 }
 
-func (p *push) run(ctx context.Context, variants []Variant) (Pushed, error) {
+func (p *Pushing) begin(ctx context.Context, variants []Variant) error {
 	if len(variants) == 0 {
-		return Pushed{}, errors.New("there is no image to push")
+		return errors.New("there is no image to push")
 	}
-	if err := p.connect(ctx); err != nil {
-		return Pushed{}, err
+	if err := p.push.connect(ctx); err != nil {
+		return err
 	}
-	jobs := make([]*Content, len(variants))
-	for i, v := range variants {
-		j, err := p.plan(v)
+	for _, v := range variants {
+		j, err := p.push.plan(v)
 		if err != nil {
-			return Pushed{}, err
+			return err
 		}
-		jobs[i] = j
+		p.jobs = append(p.jobs, j)
 	}
-	if done, err := p.early(ctx, jobs); err != nil {
-		return Pushed{}, err
-	} else if done != nil {
-		return *done, nil
+	var err error
+	if p.done, err = p.push.early(ctx, p.jobs); err != nil {
+		return err
 	}
+	return p.push.fits(p.jobs)
+}
+
+// fits checks the sizes that are known.
+func (p *push) fits(jobs []*Content) error {
 	for _, j := range jobs {
-		if err := p.blobs(ctx, j); err != nil {
-			return Pushed{}, err
+		for _, d := range j.Layers {
+			if p.MaxLayer > 0 && d.Size > p.MaxLayer {
+				return &LayerTooBigError{Layer: d.Digest.String(), Size: d.Size, Max: p.MaxLayer}
+			}
 		}
 	}
-	return p.finish(ctx, jobs)
+	return nil
 }
 
 // connect logs in, with leave to read where layers may be mounted from, and
@@ -177,7 +229,7 @@ func (p *push) early(ctx context.Context, jobs []*Content) (*Pushed, error) {
 	for _, tag := range p.Tags {
 		switch have := p.have[tag]; {
 		case known && have == top.Digest.String():
-		case have != "" && p.Immutable:
+		case have != "" && (p.Immutable || p.Fixed != nil && p.Fixed(tag)):
 			return nil, &TagExistsError{Ref: p.To.WithTag(tag).String(), Have: have}
 		default:
 			all = false
@@ -189,22 +241,43 @@ func (p *push) early(ctx context.Context, jobs []*Content) (*Pushed, error) {
 	return nil, nil
 }
 
-// adopt looks whether a tag names this very image already, when its layers
-// would have to be compressed to know the manifest's digest: if so, the image
+// adopt looks whether a tag names these very images already, when their layers
+// would have to be compressed to know the manifests' digests: if so, an image
 // is what is there, and its layers are not compressed again.
 func (p *push) adopt(ctx context.Context, jobs []*Content) {
-	if len(jobs) != 1 || p.Index || jobs[0].Complete() {
+	if !slices.ContainsFunc(jobs, func(j *Content) bool { return !j.Complete() }) {
 		return
 	}
+	seen := map[string]bool{"": true}
 	for _, digest := range p.have {
-		if digest == "" {
+		if seen[digest] {
 			continue
 		}
-		m, err := p.client.manifest(ctx, p.session, p.To.WithDigest(digest))
-		if err == nil && jobs[0].adopt(m) {
-			return
+		seen[digest] = true
+		for _, m := range p.images(ctx, digest) {
+			for _, j := range jobs {
+				if !j.Complete() && j.adopt(m) {
+					break
+				}
+			}
 		}
 	}
+}
+
+// images returns the image that a digest names, or those of its index; none
+// if it cannot be read.
+func (p *push) images(ctx context.Context, digest string) []*manifest {
+	m, err := p.client.manifest(ctx, p.session, p.To.WithDigest(digest))
+	if err != nil || m.index == nil {
+		return []*manifest{m}
+	}
+	var all []*manifest
+	for _, d := range m.index.Manifests {
+		if image, err := p.client.manifest(ctx, p.session, p.To.WithDigest(d.Digest.String())); err == nil {
+			all = append(all, image)
+		}
+	}
+	return all
 }
 
 // plan is NewContent with what is known from earlier pushes.
@@ -228,16 +301,22 @@ func (p *push) top(jobs []*Content) (Document, bool) {
 			return Document{}, false
 		}
 	}
-	if len(jobs) == 1 && !p.Index {
+	if !p.indexed(jobs) {
 		return jobs[0].Document(), true
+	}
+	if p.Document != nil {
+		return *p.Document, true
 	}
 	return Index(jobs, p.Annotations), true
 }
 
+// indexed reports whether the tags are to name an index.
+func (p *push) indexed(jobs []*Content) bool { return len(jobs) > 1 || p.Index || p.Document != nil }
+
 // finish puts the manifests, those of the variants first, then the tags.
 func (p *push) finish(ctx context.Context, jobs []*Content) (Pushed, error) {
 	top, _ := p.top(jobs)
-	if len(jobs) > 1 || p.Index {
+	if p.indexed(jobs) {
 		for _, j := range jobs {
 			d := j.Document()
 			if err := p.put(ctx, d.Digest.String(), d); err != nil {

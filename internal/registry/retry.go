@@ -49,6 +49,15 @@ func (r Retry) wait(ctx context.Context, n int, after time.Duration) error {
 	}
 }
 
+// pause waits before the n-th retry after err; not if new credentials are
+// what it waited for.
+func (r Retry) pause(ctx context.Context, n int, err error) error {
+	if isRenewed(err) {
+		return ctx.Err()
+	}
+	return r.wait(ctx, n, retryAfter(err))
+}
+
 // do calls try until it succeeds, fails for good, or has been tried often enough.
 func (r Retry) do(ctx context.Context, try func() error) error {
 	for n := 1; ; n++ {
@@ -56,7 +65,7 @@ func (r Retry) do(ctx context.Context, try func() error) error {
 		if err == nil || n >= r.Attempts || !retryable(ctx, err) {
 			return err
 		}
-		if r.wait(ctx, n, retryAfter(err)) != nil {
+		if r.pause(ctx, n, err) != nil {
 			return err
 		}
 	}
@@ -99,6 +108,9 @@ func checkStatus(resp *http.Response, ok ...int) error {
 func retryable(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || errors.Is(err, context.Canceled) {
 		return false
+	}
+	if isRenewed(err) {
+		return true
 	}
 	switch StatusOf(err) {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,

@@ -88,7 +88,7 @@ func (u *upload) run(ctx context.Context) error {
 		if tries >= u.session.retry.Attempts || !resumable(ctx, err) {
 			return err
 		}
-		if u.session.retry.wait(ctx, tries, retryAfter(err)) != nil {
+		if u.session.retry.pause(ctx, tries, err) != nil {
 			return err
 		}
 		u.resume(ctx)

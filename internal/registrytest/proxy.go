@@ -221,3 +221,43 @@ func (s *TokenServer) Issued() int {
 	defer s.mu.Unlock()
 	return s.issued
 }
+
+// A Lock makes a registry ask for a user and a password, as ECR does, whose
+// password can run out at any time.
+type Lock struct {
+	Status  int    // of a refusal: 401 or, as ECR does for a token that has run out, 403
+	Message string // of a refusal
+
+	mu    sync.Mutex
+	valid string
+}
+
+// Set makes password the only one that opens.
+func (l *Lock) Set(password string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.valid = password
+}
+
+// Rule is a proxy's rule that lets only requests with the password through.
+// Those go on to next, if there is one.
+func (l *Lock) Rule(next func(r *http.Request) *Fault) func(r *http.Request) *Fault {
+	return func(r *http.Request) *Fault {
+		l.mu.Lock()
+		valid := l.valid
+		l.mu.Unlock()
+		_, password, given := r.BasicAuth()
+		switch {
+		case given && password == valid && next != nil:
+			return next(r)
+		case given && password == valid:
+			return nil
+		}
+		status := http.StatusUnauthorized
+		if given {
+			status = l.Status
+		}
+		body, _ := json.Marshal(map[string]any{"errors": []map[string]string{{"code": "DENIED", "message": l.Message}}}) // strings only
+		return &Fault{Status: status, Header: http.Header{"Www-Authenticate": {fmt.Sprintf(`Basic realm="http://%s/",service="ecr.amazonaws.com"`, r.Host)}}, Body: string(body)}
+	}
+}

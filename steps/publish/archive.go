@@ -52,7 +52,7 @@ func (o *Archive) Accepts(k builder.ArtifactKind) bool { return k == builder.Ima
 
 // Publish writes the file, unless it holds the image already.
 func (o *Archive) Publish(ctx context.Context, sc *builder.Scope, in builder.Artifact) (builder.Published, error) {
-	images, err := variants(ctx, sc, *in.Image, o.Platforms)
+	images, err := registry.Variants(ctx, sc.Image, *in.Image, o.Platforms)
 	if err != nil {
 		return builder.Published{}, err
 	}

@@ -4,7 +4,6 @@ package publish
 
 import (
 	"context"
-	"maps"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -39,50 +38,6 @@ func Outputs(d Deps) map[string]func() builder.Output {
 		"registry": func() builder.Output { return &Registry{deps: d} },
 		"manifest": func() builder.Output { return &Manifest{} },
 	}
-}
-
-// variants opens the images of an artifact: one, or those of an index that
-// platforms allows (all if it is empty).
-func variants(ctx context.Context, sc *builder.Scope, in builder.Image, platforms []string) ([]registry.Variant, error) {
-	all := in.Manifests
-	if len(all) == 0 {
-		all = []builder.Image{in}
-	}
-	var out []registry.Variant
-	var have []builder.Platform
-	for _, img := range all {
-		have = append(have, img.Platform)
-		if !wanted(img.Platform, platforms) {
-			continue
-		}
-		content, err := sc.Image(ctx, img)
-		if err != nil {
-			return nil, err
-		}
-		annotations := maps.Clone(in.Annotations)
-		if annotations == nil {
-			annotations = map[string]string{}
-		}
-		maps.Copy(annotations, img.Annotations)
-		out = append(out, registry.Variant{Image: content, Platform: img.Platform, Annotations: annotations})
-	}
-	if len(out) == 0 {
-		want, err := builder.ParsePlatform(platforms[0])
-		if err != nil {
-			return nil, err
-		}
-		return nil, &registry.PlatformError{Image: "the image", Want: want, Have: have}
-	}
-	return out, nil
-}
-
-func wanted(have builder.Platform, platforms []string) bool {
-	for _, p := range platforms {
-		if want, err := builder.ParsePlatform(p); err == nil && registry.Suits(want, have) {
-			return true
-		}
-	}
-	return len(platforms) == 0
 }
 
 // short is a digest as people read it.

@@ -3,7 +3,6 @@ package publish
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"bake/builder"
@@ -61,7 +60,7 @@ func (o *Registry) Publish(ctx context.Context, sc *builder.Scope, in builder.Ar
 	if err != nil {
 		return builder.Published{}, err
 	}
-	images, err := variants(ctx, sc, *in.Image, o.Platforms)
+	images, err := registry.Variants(ctx, sc.Image, *in.Image, o.Platforms)
 	if err != nil {
 		return builder.Published{}, err
 	}
@@ -72,7 +71,7 @@ func (o *Registry) Publish(ctx context.Context, sc *builder.Scope, in builder.Ar
 	}
 	push := registry.Push{
 		To: to, Tags: o.Tags, Immutable: o.Immutable, Index: o.Force,
-		Compression: registry.Compression(o.Compression), MountFrom: o.mountFrom(*in.Image),
+		Compression: registry.Compression(o.Compression), MountFrom: registry.MountFrom(*in.Image, o.Insecure, o.MountFrom...),
 		Progress: sc.Progress,
 	}
 	if len(images) > 1 || o.Force {
@@ -86,17 +85,6 @@ func (o *Registry) Publish(ctx context.Context, sc *builder.Scope, in builder.Ar
 		return builder.Published{}, err
 	}
 	return o.published(to, push, pushed), nil
-}
-
-// mountFrom lists where layers may be taken over from: above all where the base is from.
-func (o *Registry) mountFrom(img builder.Image) []string {
-	from := slices.Clone(o.MountFrom)
-	for _, i := range append([]builder.Image{img}, img.Manifests...) {
-		if ref, err := registry.ParseRepository(i.Base, o.Insecure); err == nil && i.Base != "" {
-			from = append(from, ref.Name())
-		}
-	}
-	return from
 }
 
 func (o *Registry) published(to registry.Reference, push registry.Push, p registry.Pushed) builder.Published {
