@@ -7,6 +7,7 @@ import (
 
 	"bake/builder"
 	"bake/steps/amazon"
+	"bake/steps/amazon/ecr"
 	"bake/steps/amazon/image"
 	"bake/steps/amazon/keypair"
 	"bake/steps/container"
@@ -20,6 +21,7 @@ type Deps struct {
 	Container container.Deps
 	Publish   publish.Deps
 	Amazon    *amazon.Cloud
+	ECR       ecr.Deps
 	// Cleaners of the engines, by kind of resource: "workspace", "container".
 	Cleaners []map[string]builder.Cleaner
 }
@@ -36,12 +38,14 @@ func Outputs(d Deps) map[string]func() builder.Output {
 	all := publish.Outputs(d.Publish)
 	all["keypair"] = keypair.New(d.Amazon)
 	maps.Copy(all, image.Outputs(image.Deps{Cloud: d.Amazon}))
+	maps.Copy(all, ecr.Outputs(d.ECR))
 	return all
 }
 
 // Cleaners returns what removes each kind of resource.
 func Cleaners(d Deps) map[string]builder.Cleaner {
 	all := map[string]builder.Cleaner{}
+	maps.Copy(all, ecr.Cleaners(d.ECR))
 	for _, c := range d.Cleaners {
 		maps.Copy(all, c)
 	}

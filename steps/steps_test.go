@@ -84,7 +84,7 @@ var takes = map[string][]builder.ArtifactKind{
 func TestCleanersOfAllEnginesAreListed(t *testing.T) {
 	d := steps.Deps{Cleaners: []map[string]builder.Cleaner{{"workspace": nil}, {"container": nil}}}
 	got := steps.Cleaners(d)
-	for _, kind := range []string{"workspace", "container", "ami-copy", "launch-template"} {
+	for _, kind := range []string{"workspace", "container", "ami-copy", "launch-template", "ecr-repository", "ecr-public-repository"} {
 		if _, ok := got[kind]; !ok {
 			t.Errorf("no cleaner of %s: %v", kind, fmt.Sprint(got))
 		}

@@ -14,6 +14,7 @@ import (
 	"bake/provisioners"
 	"bake/steps"
 	"bake/steps/amazon"
+	"bake/steps/amazon/ecr"
 	"bake/steps/container"
 	"bake/steps/docker"
 	"bake/steps/oci"
@@ -30,6 +31,7 @@ type wiring struct {
 	embedded   *oci.Engine
 	docker     *docker.Engine
 	cloud      *amazon.Cloud
+	ecr        ecr.Deps
 	choice     func() string // the engine that new machines are made on
 }
 
@@ -69,15 +71,14 @@ func (a *app) connect(dir, engine string) (*wiring, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wiring{
-		cacheDir:   dir,
-		embedded:   embedded,
-		docker:     docker.New(docker.Options{Getenv: a.getenv}),
-		cloud:      a.cloud(dir),
-		registries: registry.New(registry.Config{CacheDir: below(dir, "registry")}),
-	}
+	w := &wiring{cacheDir: dir, embedded: embedded, cloud: a.cloud(dir)}
+	keys := ecr.Keychain{Tokens: ecr.NewTokens(w.cloud)}
+	w.docker = docker.New(docker.Options{Getenv: a.getenv, Password: keys.Password})
+	w.registries = registry.New(registry.Config{Keychain: keys, CacheDir: below(dir, "registry")})
+	w.ecr = ecr.Deps{Cloud: w.cloud, Tokens: keys.Tokens, Registry: w.registries}
 	w.choice = sync.OnceValue(func() string { return w.choose(engine) })
 	deps := w.deps(dir)
+	deps.Container.Cache = a.getenv("BAKE_PULL_THROUGH")
 	w.catalog = builder.Catalog{
 		Sources:      steps.Sources(deps),
 		Provisioners: provisioners.All(),
@@ -101,16 +102,18 @@ func (w *wiring) deps(dir string) steps.Deps {
 				}
 				return w.embedded, nil
 			},
-			Registry: w.registries,
-			CacheDir: dir,
-			Local:    func(ctx context.Context) (container.Local, error) { return ping(ctx) },
-			Builtin:  builtin.Image,
+			Registry:    w.registries,
+			CacheDir:    dir,
+			Local:       func(ctx context.Context) (container.Local, error) { return ping(ctx) },
+			Builtin:     builtin.Image,
+			PullThrough: w.ecr.PullThrough,
 		},
 		Publish: publish.Deps{
 			Registry: w.registries,
 			Loader:   func(ctx context.Context) (publish.Loader, error) { return ping(ctx) },
 		},
 		Amazon:   w.cloud,
+		ECR:      w.ecr,
 		Cleaners: []map[string]builder.Cleaner{w.docker.Cleaners(), w.embedded.Cleaners()},
 	}
 }

@@ -51,6 +51,11 @@ type Deps struct {
 	// Local returns the engine for `from: docker`. It is nil, or returns an
 	// error, if there is none.
 	Local func(ctx context.Context) (Local, error)
+	// PullThrough returns where an image is in a pull-through cache, as a
+	// mirror of its registry; empty if it is not cached there. May be nil.
+	PullThrough func(ctx context.Context, cache string, image registry.Reference) (mirror string, err error)
+	// Cache is the pull-through cache of images that name none; may be empty.
+	Cache string
 	// Builtin makes the base that needs no network. The digest stands for
 	// its content.
 	Builtin func(ctx context.Context, p builder.Platform) (v1.Image, builder.Digest, error)

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,6 +33,7 @@ type Image struct {
 	Pull     string   `yaml:"pull" enum:"always|missing" default:"always" doc:"always asks the registry what the tag means now; missing keeps to what it meant the last time, and prefers the local Docker engine's image."`
 	Mirrors  []string `yaml:"mirrors" doc:"Registries that are asked before the image's own, like mirror.example.com or http://mirror.lan:5000/hub."`
 	Insecure bool     `yaml:"insecure" doc:"Allow plain HTTP. To this machine it is always allowed."`
+	Through  string   `yaml:"pull_through" doc:"Pull-through cache of ECR that the image is taken from: a registry like 123456789012.dkr.ecr.eu-west-1.amazonaws.com, with the rule's prefix behind it if there are several; ecr is the caller's own; none is none. Default: BAKE_PULL_THROUGH."`
 	delegate
 }
 
@@ -139,7 +141,11 @@ func (s *Image) pinRegistry(ctx context.Context, env builder.PinEnv, name string
 	if err != nil {
 		return builder.Pin{}, err
 	}
-	found, err := s.deps.Registry.Find(ctx, ref, registry.Pull{Platform: env.Platform, Mirrors: s.Mirrors})
+	mirrors, err := s.mirrors(ctx, ref)
+	if err != nil {
+		return builder.Pin{}, err
+	}
+	found, err := s.deps.Registry.Find(ctx, ref, registry.Pull{Platform: env.Platform, Mirrors: mirrors})
 	if err != nil {
 		return builder.Pin{}, err
 	}
@@ -153,6 +159,20 @@ func (s *Image) pinRegistry(ctx context.Context, env builder.PinEnv, name string
 	pin.Values["id"] = found.ID
 	s.deps.memory().remember(s.memoryKey(env, name), pin)
 	return pin, nil
+}
+
+// mirrors are the places that are asked before the image's own registry: a
+// pull-through cache first.
+func (s *Image) mirrors(ctx context.Context, ref registry.Reference) ([]string, error) {
+	cache := cmp.Or(s.Through, s.deps.Cache)
+	if cache == "" || cache == "none" || s.deps.PullThrough == nil {
+		return s.Mirrors, nil
+	}
+	mirror, err := s.deps.PullThrough(ctx, cache, ref)
+	if err != nil || mirror == "" {
+		return s.Mirrors, err
+	}
+	return append([]string{mirror}, s.Mirrors...), nil
 }
 
 func (s *Image) pinLocal(ctx context.Context, env builder.PinEnv, name string) (builder.Pin, error) {
@@ -265,7 +285,11 @@ func (s *Image) content(ctx context.Context, pin imagePin, p builder.Platform) (
 		if err != nil {
 			return nil, err
 		}
-		return s.deps.Registry.Image(ctx, ref, pin.Found, s.Mirrors)
+		mirrors, err := s.mirrors(ctx, ref)
+		if err != nil {
+			return nil, err
+		}
+		return s.deps.Registry.Image(ctx, ref, pin.Found, mirrors)
 	case "docker":
 		img, id, err := s.local(ctx, pin.Found.ID)
 		if err == nil && id != pin.Found.ID {

@@ -40,6 +40,9 @@ type Options struct {
 	Host    string                   // like DOCKER_HOST; wins over everything
 	Context string                   // like DOCKER_CONTEXT
 	Getenv  func(name string) string // nil: os.Getenv
+	// Password returns credentials for a registry that bake has some of its own
+	// for; empty: those of the user's docker config are used. May be nil.
+	Password func(ctx context.Context, host string) (user, password string, err error)
 }
 
 // Engine is a Docker engine. It connects when it is first needed. It is safe

@@ -20,7 +20,7 @@ func (e *Engine) pull(ctx context.Context, sc *builder.Scope, ref string, p buil
 	if err != nil {
 		return err
 	}
-	auth, err := e.credentials(ref)
+	auth, err := e.credentials(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -45,14 +45,23 @@ func (e *Engine) pull(ctx context.Context, sc *builder.Scope, ref string, p buil
 	return nil
 }
 
-// credentials returns what the user's docker config holds for ref's registry,
-// as the engine's API takes it. The config is only read.
-func (e *Engine) credentials(ref string) (string, error) {
+// credentials returns bake's own for ref's registry, or what the user's docker
+// config holds, as the engine's API takes it. The config is only read.
+func (e *Engine) credentials(ctx context.Context, ref string) (string, error) {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
 		return "", fmt.Errorf("image %q: %w", ref, err)
 	}
 	host := reference.Domain(named)
+	if e.opts.Password != nil {
+		user, password, err := e.opts.Password(ctx, host)
+		if err != nil {
+			return "", err
+		}
+		if password != "" {
+			return registry.EncodeAuthConfig(registry.AuthConfig{Username: user, Password: password, ServerAddress: host})
+		}
+	}
 	if host == "docker.io" {
 		host = "https://index.docker.io/v1/" // the docker command's name for Docker Hub
 	}
