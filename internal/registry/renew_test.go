@@ -196,9 +196,8 @@ func TestAnIndexOfStreamedImagesIsKnownAgainUnderAnImmutableTag(t *testing.T) {
 }
 
 func TestALayerTheRegistryDoesNotTakeIsToldBeforeTheUpload(t *testing.T) {
-	proxy := registrytest.NewProxy(t, registrytest.Memory(t), nil)
 	for name, img := range map[string]v1.Image{"compressed": registrytest.Image(t, registrytest.Layer(t, 1, 4<<20)), "streamed": registrytest.NewStreamed(t, registrytest.Layer(t, 1, 4<<20))} {
-		proxy.Reset(nil)
+		proxy := registrytest.NewProxy(t, registrytest.Memory(t), nil)
 		_, err := newClient(t).Push(t.Context(), registry.Push{To: parse(t, proxy.Host+"/big:1"), MaxLayer: 1 << 20}, registry.Variant{Image: img})
 		if big, ok := errors.AsType[*registry.LayerTooBigError](err); !ok || big.Max != 1<<20 {
 			t.Errorf("%s: %v", name, err)
