@@ -4,6 +4,7 @@
 package amazon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -76,7 +77,7 @@ func (c *Cloud) Region(ctx context.Context, a Access) (string, error) {
 func (c *Cloud) Endpoint() string { return c.options.Endpoint }
 
 func (c *Cloud) load(ctx context.Context, a Access) (aws.Config, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, c.loadOptions(a)...)
+	cfg, err := c.base(ctx, a)
 	if err != nil {
 		return cfg, explainConfig(a, err)
 	}
@@ -92,35 +93,27 @@ func (c *Cloud) load(ctx context.Context, a Access) (aws.Config, error) {
 	return cfg, nil
 }
 
-func (c *Cloud) loadOptions(a Access) []func(*config.LoadOptions) error {
-	opts := []func(*config.LoadOptions) error{
-		config.WithRetryer(newRetryer),
-		config.WithAppID("bake"),
+// base is the configuration before any role is assumed.
+func (c *Cloud) base(ctx context.Context, a Access) (aws.Config, error) {
+	if c.options.Endpoint != "" {
+		// Nothing of the user's own account is read, the environment included.
+		return aws.Config{
+			Region: cmp.Or(a.Region, "us-east-1"), BaseEndpoint: &c.options.Endpoint, Retryer: newRetryer, AppID: appID,
+			Credentials: credentials.NewStaticCredentialsProvider("sandbox", "sandbox", ""),
+		}, nil
 	}
+	opts := []func(*config.LoadOptions) error{config.WithRetryer(newRetryer), config.WithAppID(appID)}
 	if a.Region != "" {
 		opts = append(opts, config.WithRegion(a.Region))
-	}
-	if c.options.Endpoint != "" {
-		return append(opts, sandboxOptions(c.options.Endpoint)...)
 	}
 	if a.Profile != "" {
 		opts = append(opts, config.WithSharedConfigProfile(a.Profile))
 	}
-	return append(opts, c.profileRoles(a)...)
+	return config.LoadDefaultConfig(ctx, append(opts, c.profileRoles()...)...)
 }
 
-// sandboxOptions keep the user's own account out: neither its credentials nor
-// its profiles are read.
-func sandboxOptions(endpoint string) []func(*config.LoadOptions) error {
-	return []func(*config.LoadOptions) error{
-		config.WithBaseEndpoint(endpoint),
-		config.WithDefaultRegion("us-east-1"),
-		config.WithSharedConfigFiles([]string{}),
-		config.WithSharedCredentialsFiles([]string{}),
-		config.WithSharedConfigProfile(""),
-		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("sandbox", "sandbox", "")),
-	}
-}
+// appID names bake in the user agent of its calls, which CloudTrail shows.
+const appID = "bake"
 
 // logCalls tells Options.Log of every call.
 func (c *Cloud) logCalls(stack *middleware.Stack) error {

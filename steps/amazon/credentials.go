@@ -59,7 +59,7 @@ func (r Role) fill(o *stscreds.AssumeRoleOptions) {
 }
 
 // profileRoles let a profile of ~/.aws/config that wants an MFA code ask for it.
-func (c *Cloud) profileRoles(a Access) []func(*config.LoadOptions) error {
+func (c *Cloud) profileRoles() []func(*config.LoadOptions) error {
 	var asked atomic.Bool
 	return []func(*config.LoadOptions) error{
 		config.WithAssumeRoleCredentialOptions(func(o *stscreds.AssumeRoleOptions) {
