@@ -5,6 +5,10 @@ import (
 
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/iam"
+	"bake/internal/sandbox/kms"
+	"bake/internal/sandbox/quotas"
+	"bake/internal/sandbox/secrets"
+	"bake/internal/sandbox/ssm"
 	"bake/internal/sandbox/sts"
 )
 
@@ -18,15 +22,23 @@ type part interface {
 
 // Services are the parts of a sandbox, joined: a new one gets a field and a line in make.
 type Services struct {
-	IAM *iam.T
-	STS *sts.T
+	IAM     *iam.T
+	STS     *sts.T
+	KMS     *kms.T
+	SSM     *ssm.T
+	Secrets *secrets.T
+	Quotas  *quotas.T
 }
 
 // make makes all services, those that others ask first.
 func (s *Services) make(w *api.World) ([]part, error) {
 	s.IAM = iam.New(w)
 	s.STS = sts.New(w, s.IAM)
-	return []part{s.IAM, s.STS}, nil
+	s.KMS = kms.New(w)
+	s.SSM = ssm.New(w, ssm.Images{}, s.KMS)
+	s.Secrets = secrets.New(w, s.KMS)
+	s.Quotas = quotas.New(w)
+	return []part{s.IAM, s.STS, s.KMS, s.SSM, s.Secrets, s.Quotas}, nil
 }
 
 // Caller returns whom an access key belongs to: a user's, or temporary ones.
