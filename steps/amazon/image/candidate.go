@@ -5,7 +5,6 @@ import (
 	"maps"
 
 	"bake/builder"
-	"bake/templates"
 )
 
 // Kind is the output's key in a template.
@@ -53,12 +52,8 @@ func Candidate(p *builder.Plan, build string) (CandidateSpec, error) {
 		if s.Phase != builder.Publish || s.Kind != Kind || s.If != "" {
 			continue
 		}
-		block, err := templates.FromJSON(s.Config, s.Pos, nil)
+		out, err := outputOf(s)
 		if err != nil {
-			return CandidateSpec{}, err
-		}
-		out := new(AMI)
-		if err := templates.Decode(block, out).Err(); err != nil {
 			return CandidateSpec{}, err
 		}
 		return out.candidate(p, build), nil

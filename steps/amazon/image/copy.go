@@ -108,7 +108,7 @@ func (p *place) registerOnce(ctx context.Context, in *ec2.RegisterImageInput, r 
 		case !amazon.IsUnsure(err) || lost || ctx.Err() != nil:
 			return "", err
 		}
-		p.sc.Log("%s: the answer to RegisterImage was lost, asking again: %v", p.label, err)
+		p.log("the answer to RegisterImage was lost, asking again: %v", err)
 	}
 }
 

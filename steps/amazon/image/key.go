@@ -78,7 +78,7 @@ func (p *place) describeKey(ctx context.Context, key string) (*kmstypes.KeyMetad
 	case err == nil:
 		return out.KeyMetadata, nil
 	case amazon.IsCode(err, "AccessDeniedException", "AccessDenied"):
-		p.sc.Log("%s: KMS key %s could not be asked about (kms:DescribeKey)", p.label, key)
+		p.log("KMS key %s could not be asked about (kms:DescribeKey)", key)
 		return nil, nil
 	}
 	return nil, p.explain(ctx, "asking about KMS key %s in %s: %w", key, p.label, err)

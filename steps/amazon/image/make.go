@@ -109,7 +109,7 @@ func (p *place) removeFailed(ctx context.Context, all []types.Image) ([]types.Im
 		case types.ImageStateAvailable, types.ImageStatePending, types.ImageStateTransient:
 			good = append(good, i)
 		case types.ImageStateFailed, types.ImageStateError, types.ImageStateInvalid:
-			p.sc.Log("%s: removing %s of an earlier run: %v", p.label, *i.ImageId, imageFailed(i))
+			p.log("removing %s of an earlier run: %v", *i.ImageId, imageFailed(i))
 			if err := p.remove(ctx, i); err != nil {
 				return nil, err
 			}

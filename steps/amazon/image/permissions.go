@@ -243,10 +243,7 @@ func (p *place) mayShare(ctx context.Context, img types.Image, add []grantee) er
 			return err
 		}
 		if own {
-			return &amazon.Explained{
-				Err:  fmt.Errorf("sharing image %s with %s: it is encrypted with AWS's own key for EBS, which no other account can use", *img.ImageId, join(add)),
-				Cure: "name a key of your own in kms_key: and give the other accounts the use of it in its key policy",
-			}
+			return defaultKeyError("image "+*img.ImageId, add)
 		}
 	}
 	return nil
@@ -261,7 +258,7 @@ func (p *place) mayPublish(ctx context.Context, img types.Image) error {
 	}
 	out, err := p.ec2.GetImageBlockPublicAccessState(ctx, &ec2.GetImageBlockPublicAccessStateInput{})
 	if err != nil {
-		p.sc.Log("%s: whether the account blocks public AMIs could not be asked: %v", p.label, err)
+		p.log("whether the account blocks public AMIs could not be asked: %v", err)
 		return nil // the sharing itself tells
 	}
 	if state := aws.ToString(out.ImageBlockPublicAccessState); state == string(types.ImageBlockPublicAccessEnabledStateBlockNewSharing) {

@@ -58,7 +58,14 @@ func (p *place) changed(format string, args ...any) {
 	p.mu.Lock()
 	p.done = append(p.done, text)
 	p.mu.Unlock()
-	p.sc.Log("%s: %s", p.label, text)
+	p.log("%s", text)
+}
+
+// log tells the user something about this place.
+func (p *place) log(format string, args ...any) {
+	if !p.silent {
+		p.sc.Log("%s: %s", p.label, fmt.Sprintf(format, args...))
+	}
 }
 
 // images returns the account's own images that the filters find, also those
