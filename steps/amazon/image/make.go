@@ -77,6 +77,9 @@ func (p *place) make(ctx context.Context, from types.Image) (types.Image, error)
 		return types.Image{}, err
 	}
 	if taken {
+		if p.want.IfExists == IfExistsKeep && originOf(old) != p.origin {
+			return p.available(ctx, *old.ImageId, "waiting for")
+		}
 		if err := p.mayReplace(old); err != nil {
 			return types.Image{}, err
 		}

@@ -31,6 +31,7 @@ type place struct {
 	owner      string // the account, twelve digits
 	origin     string // id of the image that all copies come from
 	mu         sync.Mutex
+	silent     bool               // it only reads: there is nobody to tell
 	made       []builder.Resource // to be kept when all is well
 	done       []string           // what was changed, for the log and for Published.Unchanged
 }
