@@ -98,15 +98,7 @@ func first(all []types.Image) types.Image {
 func (o *AMI) places(ctx context.Context, home *place) ([]*place, error) {
 	all := []*place{home}
 	for _, c := range o.Regions {
-		access := home.access.In(c.Region)
-		if c.Profile != "" || len(c.Roles) > 0 {
-			access = amazon.Access{Region: c.Region, Profile: c.Profile, Roles: append(slices.Clone(home.access.Roles), c.Roles...)}
-			if c.Profile != "" {
-				access.Roles = c.Roles
-			} else {
-				access.Profile = home.access.Profile
-			}
-		}
+		access := c.access(home.access)
 		p, err := newPlace(ctx, o.at(c), home.sc, access)
 		if err != nil {
 			return nil, err
@@ -125,6 +117,17 @@ func (o *AMI) places(ctx context.Context, home *place) ([]*place, error) {
 		all = append(all, p)
 	}
 	return all, nil
+}
+
+// access is who copies: whoever has made the image, unless the template names a
+// profile or roles, which are assumed from there.
+func (c Copy) access(home amazon.Access) amazon.Access {
+	a := home.In(c.Region)
+	if c.Profile != "" {
+		a.Profile, a.Roles = c.Profile, nil
+	}
+	a.Roles = append(slices.Clone(a.Roles), c.Roles...)
+	return a
 }
 
 // at is what the template says of the AMI where the copy is.
@@ -226,6 +229,7 @@ func (o *AMI) tidy(ctx context.Context, places []*place, from types.Image, image
 		if o.IfExists == IfExistsReplace {
 			errs = append(errs, p.removeReplaced(ctx, aws.ToString(images[i].Name)))
 		}
+		errs = append(errs, p.retain(ctx, images[i]))
 	}
 	return errors.Join(errs...)
 }
