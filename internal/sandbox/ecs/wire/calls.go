@@ -3,8 +3,6 @@
 // they are empty are not nil.
 package wire
 
-import ()
-
 // CreateClusterInput is what CreateCluster takes.
 type CreateClusterInput struct {
 	CapacityProviders               []string                              `json:"capacityProviders,omitzero"`

@@ -525,7 +525,7 @@ type KernelCapabilities struct {
 // KeyValuePair is the type of that name in the API.
 type KeyValuePair struct {
 	Name  string `json:"name,omitzero"`
-	Value string `json:"value,omitzero"`
+	Value string `json:"value"`
 }
 
 // LinearConfiguration is the type of that name in the API.
@@ -1006,7 +1006,7 @@ type SystemControl struct {
 // Tag is the type of that name in the API.
 type Tag struct {
 	Key   string `json:"key,omitzero"`
-	Value string `json:"value,omitzero"`
+	Value string `json:"value"`
 }
 
 // Task is the type of that name in the API.
