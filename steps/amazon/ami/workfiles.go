@@ -128,3 +128,5 @@ func (w workfiles) save(f workfacts) error {
 	}
 	return w.write(factsFile, data)
 }
+
+func (w workfiles) path(name string) string { return filepath.Join(w.dir, name) }

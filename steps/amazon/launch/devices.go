@@ -125,3 +125,7 @@ func number(n int) *int32 {
 	}
 	return aws.Int32(int32(n))
 }
+
+// Request is the disk as the API takes it: with its type, encrypted if it has
+// a key.
+func (d Disk) Request() *types.EbsBlockDevice { return d.ebs(Encryption{}) }

@@ -131,8 +131,9 @@ type Starter struct {
 	Trying func(n int, t Try) error
 	// Log is told of each try that has no room. It may be nil.
 	Log func(format string, args ...any)
-	// Wait is the pause between calls that ask for a profile IAM has just made.
-	Wait time.Duration
+	// Settle is how long AWS may not know what the instance is started with,
+	// because it was just made: its key pair, security group, profile, image.
+	Settle time.Duration
 }
 
 // Start starts the instance at the first of the tries that has room
@@ -162,13 +163,9 @@ func (s Starter) Start(ctx context.Context, token string) (types.Instance, error
 	return types.Instance{}, full
 }
 
-// profileTime is how long EC2 may take to see an instance profile that IAM has
-// just made.
-const profileTime = 2 * time.Minute
-
 func (s Starter) try(ctx context.Context, t Try, token string) (types.Instance, error) {
 	in := s.Spec.Input(t, token)
-	began := time.Now()
+	began, wait := time.Now(), 200*time.Millisecond
 	for {
 		out, err := s.Client.RunInstances(ctx, in, notForCapacity)
 		switch {
@@ -178,15 +175,19 @@ func (s Starter) try(ctx context.Context, t Try, token string) (types.Instance, 
 			return types.Instance{}, fmt.Errorf("starting %s: AWS started %d instances", t, len(out.Instances))
 		case amazon.IsCode(err, "IdempotentParameterMismatch"):
 			return s.byToken(ctx, token, err)
-		case s.Spec.Profile != "" && profileUnknown(err) && time.Since(began) < profileTime:
-			if err := pause(ctx, max(s.Wait, 100*time.Millisecond)); err != nil {
+		case time.Since(began) < s.Settle && (amazon.IsCode(err, notThereYet...) || profileUnknown(err)):
+			if err := pause(ctx, wait); err != nil {
 				return types.Instance{}, err
 			}
+			wait = min(2*wait, 5*time.Second)
 		default:
 			return types.Instance{}, fmt.Errorf("starting %s: %w", t, err)
 		}
 	}
 }
+
+// notThereYet are the codes for what is not there, or not known yet.
+var notThereYet = []string{"InvalidKeyPair.NotFound", "InvalidGroup.NotFound", "InvalidGroupId.NotFound", "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidNetworkInterfaceID.NotFound"}
 
 // notForCapacity keeps the SDK from asking again and again where there is no
 // room: AWS answers that with a server error, which it would repeat for minutes.

@@ -1,0 +1,466 @@
+package ami
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"golang.org/x/sync/errgroup"
+
+	"bake/builder"
+	"bake/steps/amazon"
+	"bake/steps/amazon/image"
+	"bake/steps/amazon/launch"
+	"bake/steps/ssh"
+)
+
+// Freeze cleans the machine, stops it and makes an image of it.
+func (s *Build) Freeze(ctx context.Context, sc *builder.Scope, m builder.Machine, f builder.Freezing) (builder.Artifact, error) {
+	access, err := amazon.ParseAccess(m.Where)
+	if err != nil {
+		return builder.Artifact{}, err
+	}
+	cfg, err := s.cloud.Config(ctx, access)
+	if err != nil {
+		return builder.Artifact{}, err
+	}
+	want, err := image.Candidate(sc.Plan, f.Build)
+	if err != nil {
+		return builder.Artifact{}, err
+	}
+	z := &freezing{Build: s, sc: sc, m: m, key: f.Key, client: ec2.NewFromConfig(cfg), access: access, want: want}
+	a, err := z.run(ctx)
+	return a, s.cloud.Explain(ctx, access, err)
+}
+
+// freezing is an image that is being made.
+type freezing struct {
+	*Build
+	sc       *builder.Scope
+	m        builder.Machine
+	key      builder.Digest
+	client   *ec2.Client
+	access   amazon.Access
+	want     image.CandidateSpec
+	instance types.Instance
+}
+
+func (z *freezing) run(ctx context.Context) (builder.Artifact, error) {
+	var err error
+	if z.instance, err = z.cloud.WaitInstance(ctx, z.access, z.m.ID, func(i types.Instance) (bool, error) { return true, gone(i) }); err != nil {
+		return builder.Artifact{}, err
+	}
+	if err := z.clean(ctx); err != nil {
+		return builder.Artifact{}, err
+	}
+	if err := z.stop(ctx); err != nil {
+		return builder.Artifact{}, err
+	}
+	if err := z.extraSnapshots(ctx); err != nil {
+		return builder.Artifact{}, err
+	}
+	r, err := z.image(ctx)
+	if err != nil {
+		return builder.Artifact{}, err
+	}
+	made, err := z.await(ctx, r.ID)
+	if err != nil {
+		return builder.Artifact{}, err
+	}
+	z.sc.Keep(r)
+	return builder.Artifact{AMI: z.artifact(made)}, nil
+}
+
+// gone is launch.Alive for a machine that may be stopped.
+func gone(i types.Instance) error {
+	if i.State != nil && (i.State.Name == types.InstanceStateNameStopping || i.State.Name == types.InstanceStateNameStopped) {
+		return nil
+	}
+	return launch.Alive(i)
+}
+
+func (z *freezing) running() bool {
+	return z.instance.State == nil || z.instance.State.Name == types.InstanceStateNameRunning || z.instance.State.Name == types.InstanceStateNamePending
+}
+
+// clean removes what must not be in the image. An earlier process may have
+// done so and died: then the machine lets nobody in any more, and that is all
+// that had to be proved.
+func (z *freezing) clean(ctx context.Context) error {
+	if !z.running() {
+		return nil // it is cleaned before it is stopped
+	}
+	work, err := openWorkfiles(z.sc, z.m.Detail[detailKeys])
+	if err != nil {
+		return err
+	}
+	facts, err := work.facts(z.lifetime())
+	if err != nil {
+		return err
+	}
+	_, public, err := work.key(loginKey)
+	if err != nil {
+		return err
+	}
+	script := z.Capture.Clean.script(public) + z.quiesce()
+	patience := z.timeout()
+	again := facts.Cleaned == z.m.ID
+	if again {
+		patience = 15 * time.Second
+	}
+	comm, err := z.connect(ctx, z.sc, z.m, patience)
+	if err != nil {
+		if again && lockedOut(err) {
+			z.sc.Log("the machine was cleaned by an earlier process")
+			return nil
+		}
+		return err
+	}
+	defer comm.Close()
+	facts.Cleaned = z.m.ID
+	if err := work.save(facts); err != nil {
+		return err
+	}
+	if err := comm.Run(ctx, builder.Command{Script: script, Shell: []string{"/bin/sh"}, User: "root"}); err != nil {
+		return fmt.Errorf("cleaning the machine: %w", err)
+	}
+	return nil
+}
+
+// lockedOut reports whether a machine does not let bake in.
+func lockedOut(err error) bool {
+	if _, ok := errors.AsType[*ssh.AuthError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*ssh.HostKeyError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*ssh.ConnectError](err)
+	return ok
+}
+
+// quiesce is what comes after cleaning: everything stands on the disks.
+func (z *freezing) quiesce() string {
+	if z.Capture.Live {
+		return freezeScript
+	}
+	return syncScript
+}
+
+// stop stops the machine, unless it is captured live. A spot instance that was
+// asked for once cannot be stopped: CreateImage restarts it.
+func (z *freezing) stop(ctx context.Context) error {
+	if z.Capture.Live || z.spot() {
+		return nil
+	}
+	if z.running() {
+		z.sc.Log("stopping instance %s", z.m.ID)
+		err := settle(ctx, func() error {
+			_, err := z.client.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{z.m.ID}})
+			return err
+		}, "InvalidInstanceID.NotFound")
+		if err != nil {
+			return fmt.Errorf("stopping instance %s: %w", z.m.ID, err)
+		}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, stopTime, fmt.Errorf("instance %s has not stopped after %s", z.m.ID, stopTime))
+	defer cancel()
+	_, err := z.cloud.WaitInstance(ctx, z.access, z.m.ID, func(i types.Instance) (bool, error) {
+		if i.State != nil && i.State.Name == types.InstanceStateNameRunning {
+			return false, nil
+		}
+		return i.State != nil && i.State.Name == types.InstanceStateNameStopped, gone(i)
+	})
+	return err
+}
+
+// stopTime is generous: large and bare-metal types take minutes.
+const stopTime = 30 * time.Minute
+
+func (z *freezing) spot() bool { return z.m.Detail[detailSpot] == "yes" }
+
+// image asks for the image. CreateImage has no client token: its tags are
+// looked up before it is repeated.
+func (z *freezing) image(ctx context.Context) (builder.Resource, error) {
+	return z.sc.Create(ctx, builder.Resource{Kind: kindImage, Name: z.want.Name, Where: z.access.Where()}, func(ctx context.Context, r builder.Resource) (string, error) {
+		name := z.want.Name
+		if z.want.IfExists == image.IfExistsReplace {
+			have, err := ownByName(ctx, z.client, name)
+			if err != nil {
+				return "", err
+			}
+			if have != nil {
+				name = image.TemporaryName(name, r.Token)
+			}
+		}
+		return z.create(ctx, r, name)
+	})
+}
+
+// notReady are the codes of CreateImage for an instance that it thinks is
+// still on its way to being stopped.
+var notReady = []string{"IncorrectInstanceState", "IncorrectState", "InvalidInstanceID.NotFound", "InvalidInstanceID.NotReady"}
+
+func (z *freezing) create(ctx context.Context, r builder.Resource, name string) (string, error) {
+	in := z.input(r.Token, name)
+	for began := time.Now(); ; {
+		out, err := z.client.CreateImage(ctx, in, func(o *ec2.Options) { o.Retryer = amazon.Once(o.Retryer) })
+		switch {
+		case err == nil:
+			return aws.ToString(out.ImageId), nil
+		case amazon.IsCode(err, "InvalidAMIName.Duplicate"):
+			return z.adopt(ctx, r.Token, name, err)
+		case amazon.IsUnsure(err) && ctx.Err() == nil:
+			id, found := z.look(ctx, r)
+			if found == nil {
+				return id, nil
+			}
+			if !errors.Is(found, builder.ErrNotFound) {
+				return "", errors.Join(err, found)
+			}
+		case !amazon.IsCode(err, notReady...) && !stillRunning(err):
+			return "", err
+		}
+		if time.Since(began) > createTime {
+			return "", err
+		}
+		if err := pause(ctx, time.Second); err != nil {
+			return "", err
+		}
+	}
+}
+
+// createTime is how long CreateImage is repeated.
+const createTime = 5 * time.Minute
+
+// stillRunning is what CreateImage says, with the code of any wrong value, for
+// a state that it has not noticed yet.
+func stillRunning(err error) bool {
+	return amazon.IsCode(err, "InvalidParameterValue") && strings.Contains(err.Error(), "is not in state")
+}
+
+// look looks for an image whose creating call was not answered, for as long as
+// it may take to show.
+func (z *freezing) look(ctx context.Context, r builder.Resource) (string, error) {
+	c := imageCleaner{connector{z.cloud}}
+	for began := time.Now(); ; {
+		id, err := c.Find(ctx, r)
+		if !errors.Is(err, builder.ErrNotFound) || time.Since(began) > tagLag {
+			return id, err
+		}
+		if err := pause(ctx, 500*time.Millisecond); err != nil {
+			return "", err
+		}
+	}
+}
+
+// adopt takes an image that has the name already, if it is this very one.
+func (z *freezing) adopt(ctx context.Context, token, name string, cause error) (string, error) {
+	var have *types.Image
+	err := settleNil(ctx, func() (bool, error) {
+		var err error
+		have, err = ownByName(ctx, z.client, name)
+		return have != nil, err
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case have == nil:
+		return "", cause
+	case tagOf(have.Tags, amazon.TagToken) == token:
+		return aws.ToString(have.ImageId), nil
+	}
+	return "", &NameError{Name: name, Region: z.access.Region, ID: aws.ToString(have.ImageId), State: tagOf(have.Tags, amazon.TagState), Run: tagOf(have.Tags, amazon.TagRun)}
+}
+
+// settleNil repeats a question until it has an answer, or for as long as one
+// may take to show.
+func settleNil(ctx context.Context, ask func() (bool, error)) error {
+	for began := time.Now(); ; {
+		there, err := ask()
+		if there || err != nil || time.Since(began) > tagLag {
+			return err
+		}
+		if err := pause(ctx, 500*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func (z *freezing) input(token, name string) *ec2.CreateImageInput {
+	own := runTags(z.sc, token)
+	delete(own, "Name")
+	own[amazon.TagState], own[amazon.TagKey], own[tagUser] = stateCandidate, string(z.key), z.m.Detail[detailUser]
+	of := func(tags map[string]string) map[string]string {
+		all := maps.Clone(tags)
+		if all == nil {
+			all = map[string]string{}
+		}
+		maps.Copy(all, own)
+		return all
+	}
+	in := &ec2.CreateImageInput{
+		InstanceId: &z.m.ID, Name: &name, NoReboot: aws.Bool(!z.spot() || z.Capture.Live),
+		BlockDeviceMappings: z.devices(),
+		TagSpecifications: append(launch.TagSpecifications(of(z.want.Tags), types.ResourceTypeImage),
+			launch.TagSpecifications(of(z.want.SnapshotTags), types.ResourceTypeSnapshot)...),
+	}
+	if z.want.Description != "" {
+		in.Description = &z.want.Description
+	}
+	if z.want.BootMode != "" {
+		in.BootModeOverride = types.BootModeOverrideValues(z.want.BootMode)
+	}
+	return in
+}
+
+// devices leaves the extra volumes out of the image, and says which of the
+// others outlive an instance: on the build machine none did.
+func (z *freezing) devices() []types.BlockDeviceMapping {
+	var out []types.BlockDeviceMapping
+	extra := extraVolumes(z.m)
+	for _, device := range slices.Sorted(maps.Keys(extra)) {
+		out = append(out, types.BlockDeviceMapping{DeviceName: aws.String(device), NoDevice: aws.String("")})
+	}
+	for _, v := range z.Machine.Volumes {
+		if v.Delete != nil && !*v.Delete {
+			name := v.Device
+			if name == launch.Root {
+				name = aws.ToString(z.instance.RootDeviceName)
+			}
+			out = append(out, types.BlockDeviceMapping{DeviceName: aws.String(name), Ebs: &types.EbsBlockDevice{DeleteOnTermination: aws.Bool(false)}})
+		}
+	}
+	return out
+}
+
+// await waits for the image. Its snapshots tell how far it is.
+func (z *freezing) await(ctx context.Context, id string) (types.Image, error) {
+	limit := z.Capture.Timeout
+	if limit <= 0 {
+		limit = 90 * time.Minute
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("AMI %s is not available after %s", id, limit))
+	defer cancel()
+	z.sc.Log("making AMI %s (%s)", id, z.want.Name)
+	var snapshots []string
+	made, err := z.cloud.WaitImage(ctx, z.access, id, func(i types.Image) (bool, error) {
+		snapshots = snapshotsOf(i)
+		done, err := available(i)
+		return done || len(snapshots) > 0, err
+	})
+	if err != nil || made.State == types.ImageStateAvailable {
+		return made, err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for _, s := range snapshots {
+		g.Go(func() error { return z.follow(gctx, s) })
+	}
+	if err := g.Wait(); err != nil && ctx.Err() != nil {
+		return made, context.Cause(ctx)
+	}
+	// A snapshot that failed is told by the image's own reason.
+	return z.cloud.WaitImage(ctx, z.access, id, available)
+}
+
+// available is when the image can be used; or the reason why it never will.
+func available(i types.Image) (bool, error) {
+	switch i.State {
+	case types.ImageStateAvailable:
+		return true, nil
+	case types.ImageStateFailed, types.ImageStateError, types.ImageStateInvalid, types.ImageStateDeregistered:
+		return false, &ImageError{What: aws.ToString(i.ImageId), Problem: "making it ended as " + string(i.State) + reasonOf(i.StateReason),
+			Cure: "is the KMS key enabled, and may the caller and EBS use it? The next run makes a new image"}
+	}
+	return false, nil
+}
+
+// follow reports a snapshot's progress until it is complete.
+func (z *freezing) follow(ctx context.Context, id string) error {
+	p := builder.Progress{ID: "snapshot " + id, Verb: "capturing", Total: 100, Unit: "%"}
+	_, err := z.cloud.WaitSnapshot(ctx, z.access, id, func(s types.Snapshot) (bool, error) {
+		if s.State == types.SnapshotStateError {
+			return false, fmt.Errorf("snapshot %s failed: %s", id, aws.ToString(s.StateMessage))
+		}
+		var percent int64
+		_, _ = fmt.Sscanf(aws.ToString(s.Progress), "%d%%", &percent) // "" before it begins
+		p.Done = percent
+		z.sc.Progress(p)
+		return s.State == types.SnapshotStateCompleted, nil
+	})
+	p.Ended = true
+	z.sc.Progress(p)
+	return err
+}
+
+func snapshotsOf(i types.Image) []string {
+	var ids []string
+	for _, m := range i.BlockDeviceMappings {
+		if m.Ebs == nil || m.Ebs.SnapshotId == nil || *m.Ebs.SnapshotId == "" {
+			continue
+		}
+		if aws.ToString(m.DeviceName) == aws.ToString(i.RootDeviceName) {
+			ids = slices.Insert(ids, 0, *m.Ebs.SnapshotId)
+		} else {
+			ids = append(ids, *m.Ebs.SnapshotId)
+		}
+	}
+	return ids
+}
+
+func (z *freezing) artifact(i types.Image) *builder.AMI {
+	return artifactOf(i, z.access, z.m.Detail[detailUser])
+}
+
+func artifactOf(i types.Image, a amazon.Access, user string) *builder.AMI {
+	return &builder.AMI{Region: a.Region, ID: aws.ToString(i.ImageId), Name: aws.ToString(i.Name), Access: a.Where(), Account: aws.ToString(i.OwnerId),
+		Architecture: string(i.Architecture), User: user, RootDevice: aws.ToString(i.RootDeviceName), Snapshots: snapshotsOf(i)}
+}
+
+// extraSnapshots keeps the extra volumes, or snapshots of them, as products.
+func (z *freezing) extraSnapshots(ctx context.Context) error {
+	volumes := extraVolumes(z.m)
+	for _, v := range z.Extra {
+		volume, ok := volumes[v.Device]
+		if ok && v.After == "keep" {
+			z.sc.Log("volume %s stays: %s", v.Device, volume.ID)
+			z.sc.Keep(volume)
+		}
+		if !ok || v.After != "snapshot" {
+			continue
+		}
+		id := volume.ID
+		r, err := z.sc.Create(ctx, builder.Resource{Kind: kindSnapshot, Name: "snapshot of " + v.Device, Where: z.access.Where()}, func(ctx context.Context, r builder.Resource) (string, error) {
+			tags := maps.Clone(v.Tags)
+			if tags == nil {
+				tags = map[string]string{}
+			}
+			maps.Copy(tags, runTags(z.sc, r.Token))
+			if v.Name != "" {
+				tags["Name"] = v.Name
+			}
+			out, err := z.client.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: &id, Description: aws.String("bake " + z.sc.Plan.Name + " " + v.Device),
+				TagSpecifications: launch.TagSpecifications(tags, types.ResourceTypeSnapshot)}, func(o *ec2.Options) { o.Retryer = amazon.Once(o.Retryer) })
+			if err != nil {
+				return "", err
+			}
+			return aws.ToString(out.SnapshotId), nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := z.follow(ctx, r.ID); err != nil {
+			return err
+		}
+		z.sc.Log("snapshot of %s is %s", v.Device, r.ID)
+		z.sc.Keep(r)
+	}
+	return nil
+}
