@@ -7,6 +7,7 @@ import (
 
 	"bake/builder"
 	"bake/steps/amazon"
+	"bake/steps/amazon/ami"
 	"bake/steps/amazon/ecr"
 	"bake/steps/amazon/image"
 	"bake/steps/amazon/keypair"
@@ -30,6 +31,7 @@ type Deps struct {
 func Sources(d Deps) map[string]func() builder.Source {
 	all := container.Sources(d.Container)
 	all["ssh"] = ssh.NewSource
+	all["ami"] = ami.New(d.Amazon)
 	return all
 }
 
@@ -50,5 +52,6 @@ func Cleaners(d Deps) map[string]builder.Cleaner {
 		maps.Copy(all, c)
 	}
 	maps.Copy(all, image.Cleaners(image.Deps{Cloud: d.Amazon}))
+	maps.Copy(all, ami.Cleaners(d.Amazon))
 	return all
 }

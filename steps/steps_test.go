@@ -23,10 +23,8 @@ func TestEveryKeyOfEveryKindIsExplained(t *testing.T) {
 		t.Fatalf("only %d kinds", len(kinds))
 	}
 	for name, kind := range kinds {
-		fields := reflect.TypeOf(kind).Elem()
 		main := 0
-		for i := range fields.NumField() {
-			f := fields.Field(i)
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(kind).Elem()) {
 			key, isKey := f.Tag.Lookup("yaml")
 			if !isKey {
 				continue

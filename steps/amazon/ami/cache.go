@@ -29,14 +29,15 @@ func (s *Build) Lookup(ctx context.Context, sc *builder.Scope, key builder.Diges
 	}
 	client := ec2.NewFromConfig(cfg)
 	found, err := readyImage(ctx, client, key)
-	if found == nil && err == nil {
-		found, err = s.keptImage(ctx, client, sc)
-	}
 	if err != nil {
 		return builder.Artifact{}, s.cloud.Explain(ctx, access, fmt.Errorf("looking for the AMI of an earlier run: %w", err))
 	}
 	if found == nil {
-		return builder.Artifact{}, builder.ErrNotFound
+		kept, err := image.Kept(ctx, s.cloud, access, sc.Plan, sc.Step.Build())
+		if err != nil {
+			return builder.Artifact{}, err
+		}
+		found = &kept
 	}
 	return builder.Artifact{AMI: artifactOf(*found, access, tagOf(found.Tags, tagUser))}, nil
 }
@@ -56,20 +57,6 @@ func readyImage(ctx context.Context, client *ec2.Client, key builder.Digest) (*t
 		return strings.Compare(aws.ToString(a.CreationDate)+aws.ToString(a.ImageId), aws.ToString(b.CreationDate)+aws.ToString(b.ImageId))
 	})
 	return &i, nil
-}
-
-// keptImage is another image of the wanted name, where the template says that
-// it shall be kept and nothing be built.
-func (s *Build) keptImage(ctx context.Context, client *ec2.Client, sc *builder.Scope) (*types.Image, error) {
-	want, err := image.Candidate(sc.Plan, sc.Step.Build())
-	if err != nil || want.IfExists != image.IfExistsKeep {
-		return nil, err
-	}
-	have, err := ownByName(ctx, client, want.Name)
-	if have == nil || have.State != types.ImageStateAvailable || tagOf(have.Tags, amazon.TagState) == stateCandidate {
-		return nil, err
-	}
-	return have, err
 }
 
 // accessOf is the access of a build: its own source's, or that of the build

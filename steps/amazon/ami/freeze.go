@@ -277,7 +277,8 @@ func (z *freezing) adopt(ctx context.Context, token, name string, cause error) (
 	case tagOf(have.Tags, amazon.TagToken) == token:
 		return aws.ToString(have.ImageId), nil
 	}
-	return "", &NameError{Name: name, Region: z.access.Region, ID: aws.ToString(have.ImageId), State: tagOf(have.Tags, amazon.TagState), Run: tagOf(have.Tags, amazon.TagRun)}
+	return "", &amazon.Explained{Err: cause, Why: fmt.Sprintf("%s has the name %q", aws.ToString(have.ImageId), name),
+		Cure: "put something into the name that changes, like ${{ run.timestamp }}; or set if_exists: replace; or remove that image: bake destroy " + aws.ToString(have.ImageId)}
 }
 
 // settleNil repeats a question until it has an answer, or for as long as one

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"golang.org/x/sync/errgroup"
 
 	"bake/builder"
 	"bake/steps/amazon"
@@ -149,29 +150,6 @@ func readPin(pin builder.Pin) (pinned, amazon.Access, error) {
 	return p, a, err
 }
 
-// A NameError says that another image has the name already.
-type NameError struct {
-	Name, Region, ID string
-	State            string // bake:state of that image
-	Run              string // that made it
-}
-
-func (e *NameError) Error() string {
-	text := fmt.Sprintf("the name %q is taken in %s by %s", e.Name, e.Region, e.ID)
-	if e.State == stateCandidate {
-		text += fmt.Sprintf(", which run %s has not finished", e.Run)
-	}
-	return text
-}
-
-// Hint says what to do.
-func (e *NameError) Hint() string {
-	if e.State == stateCandidate {
-		return "`bake resume " + e.Run + "` finishes that run, `bake clean " + e.Run + "` removes what it left"
-	}
-	return "put something into the name that changes, like ${{ run.timestamp }}; or set if_exists: replace; or remove the image: bake destroy " + e.ID
-}
-
 // States of images (tag bake:state).
 const (
 	stateCandidate = "candidate"
@@ -179,7 +157,8 @@ const (
 )
 
 // Vet refuses a build that cannot work: its image's name is taken, or the
-// caller may not start the instance. It only reads.
+// caller may not start the instance. It only reads. What is made already needs
+// no rights to make it.
 func (s *Source) Vet(ctx context.Context, p *builder.Plan, b builder.Build) error {
 	pin, access, err := readPin(b.Pin)
 	if err != nil {
@@ -189,8 +168,9 @@ func (s *Source) Vet(ctx context.Context, p *builder.Plan, b builder.Build) erro
 	if err != nil {
 		return err
 	}
-	made, err := vetName(ctx, cfg, p, b)
-	if err != nil || made {
+	client := ec2.NewFromConfig(cfg)
+	made, err := readyImage(ctx, client, b.Key)
+	if err != nil || made != nil {
 		return s.cloud.Explain(ctx, access, err)
 	}
 	spec, err := s.spec(p, b, pin.Image)
@@ -198,29 +178,11 @@ func (s *Source) Vet(ctx context.Context, p *builder.Plan, b builder.Build) erro
 		return err
 	}
 	spec.Groups = pin.Launch.Groups
-	start := launch.Starter{Client: ec2.NewFromConfig(cfg), Spec: spec, Tries: pin.Launch.Tries}
-	return s.cloud.Explain(ctx, access, start.Check(ctx))
-}
-
-// vetName looks for another image of the name. made tells that it is what the
-// build would make: nothing has to be started.
-func vetName(ctx context.Context, cfg aws.Config, p *builder.Plan, b builder.Build) (made bool, err error) {
-	want, err := image.Candidate(p, b.Name)
-	if err != nil || want.Name == "" {
-		return false, err
-	}
-	have, err := ownByName(ctx, ec2.NewFromConfig(cfg), want.Name)
-	if err != nil || have == nil {
-		return false, err
-	}
-	state := tagOf(have.Tags, amazon.TagState)
-	if state == stateReady && tagOf(have.Tags, amazon.TagKey) == string(b.Key) {
-		return true, nil
-	}
-	if want.IfExists != image.IfExistsFail && want.IfExists != "" {
-		return want.IfExists == image.IfExistsKeep, nil
-	}
-	return false, &NameError{Name: want.Name, Region: cfg.Region, ID: aws.ToString(have.ImageId), State: state, Run: tagOf(have.Tags, amazon.TagRun)}
+	start := launch.Starter{Client: client, Spec: spec, Tries: pin.Launch.Tries}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return image.Vet(gctx, s.cloud, access, p, b.Name) })
+	g.Go(func() error { return start.Check(gctx) })
+	return s.cloud.Explain(ctx, access, g.Wait())
 }
 
 // ownByName returns the caller's image of the name, whatever its state; nil if
