@@ -2,7 +2,9 @@ package rootfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,7 +20,9 @@ type Container struct {
 	peer  peer
 	pid   int
 	close sync.Once
-	done  chan struct{}
+	// device is the other side of its network interface, or nil.
+	device *os.File
+	done   chan struct{}
 }
 
 // Start boots a container. Its processes and mounts are gone when Close
@@ -31,7 +35,11 @@ func (h *Host) Start(ctx context.Context, c Config) (*Container, error) {
 	stop := context.AfterFunc(ctx, func() { ct.peer.conn.Close() })
 	err = ct.peer.conn.Send(setup(c, h.id))
 	if err == nil {
-		_, _, err = recv(ct.peer.conn)
+		var fds []int
+		if _, fds, err = recv(ct.peer.conn); len(fds) > 0 {
+			syscall.SetNonblock(fds[0], true) // so that Close ends a Read that waits
+			ct.device = os.NewFile(uintptr(fds[0]), "network device")
+		}
 	}
 	if !stop() || err != nil {
 		ct.Close()
@@ -82,6 +90,10 @@ func setup(c Config, id Identity) wire.Setup {
 		s.Dir = "/"
 	}
 	s.Capabilities = c.Capabilities
+	if n := c.Network; n != nil {
+		s.Network = &wire.Network{Interface: n.Interface, Address: n.Address.Addr().As4(), MTU: int32(n.MTU),
+			Mask: [4]byte(net.CIDRMask(n.Address.Bits(), 32))}
+	}
 	for _, t := range c.Tmpfs {
 		s.Tmpfs = append(s.Tmpfs, wire.Tmpfs(t))
 	}
@@ -97,12 +109,42 @@ func setup(c Config, id Identity) wire.Setup {
 // Pid is the init's process id on this machine; /proc/PID/root is the container's root.
 func (c *Container) Pid() int { return c.pid }
 
+// Device is the other side of the network interface of a container with a
+// Network: who reads from it gets the packets that the container sends, one at a time, and
+// what is written to it the container receives. It is nil if this machine has
+// no TUN devices, or the user may not make them. Close closes it.
+func (c *Container) Device() *os.File { return c.device }
+
+// Socket makes a socket (socket(2)) in the container's network.
+func (c *Container) Socket(ctx context.Context, domain, kind, protocol int) (*os.File, error) {
+	conn, err := c.peer.session(wire.Request{Op: wire.OpSocket, Sock: [3]int{domain, kind, protocol}})
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	_, fds, err := recv(conn)
+	if err != nil {
+		return nil, orCause(ctx, err)
+	}
+	if len(fds) != 1 {
+		return nil, errors.New("the container's first process sent no socket")
+	}
+	return os.NewFile(uintptr(fds[0]), "socket"), nil
+}
+
 // Done is closed when the container has ended.
 func (c *Container) Done() <-chan struct{} { return c.done }
 
 // Close ends every process of the container and returns when they are gone.
 func (c *Container) Close() error {
-	c.close.Do(func() { c.peer.conn.Close() })
+	c.close.Do(func() {
+		c.peer.conn.Close()
+		if c.device != nil {
+			c.device.Close()
+		}
+	})
 	<-c.done
 	return nil
 }

@@ -4,6 +4,7 @@ package rootfs
 
 import (
 	"context"
+	"os"
 	"strconv"
 
 	"bake/internal/rootfs/tree"
@@ -54,6 +55,14 @@ type Container struct{}
 
 // Pid returns 0.
 func (c *Container) Pid() int { return 0 }
+
+// Device returns nil.
+func (c *Container) Device() *os.File { return nil }
+
+// Socket returns ErrUnsupported.
+func (c *Container) Socket(ctx context.Context, domain, kind, protocol int) (*os.File, error) {
+	return nil, ErrUnsupported
+}
 
 // Done returns nil.
 func (c *Container) Done() <-chan struct{} { return nil }

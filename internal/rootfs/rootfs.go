@@ -1,7 +1,7 @@
 // Package rootfs runs commands in a root file system: in mount, PID, IPC and
 // UTS namespaces of their own, over overlayfs or a plain directory, as root or,
 // without privileges, in a user namespace. It knows nothing of images or
-// builds. The network is the machine's own.
+// builds. The network is this machine's, unless the container gets one of its own.
 //
 // A Host is this machine's ability to do that; Start boots a Container, whose
 // pid 1 is a process of bake's own binary (package inside) that serves Run, Put
@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 
 	"bake/internal/rootfs/tree"
 )
@@ -49,6 +50,17 @@ type Config struct {
 	Files []ExtraFile
 	// Capabilities are numbers of capability(7) that root has inside besides Docker's default set.
 	Capabilities []uint
+	// Network is a network of the container's own; nil: it shares this machine's.
+	Network *Network
+}
+
+// A Network is one that nothing but the container is in, besides whoever reads
+// and writes its device. The address is the loopback interface's too, so that
+// it works without the device.
+type Network struct {
+	Interface string // name of the device, "eth0"
+	Address   netip.Prefix
+	MTU       int
 }
 
 // A Tmpfs is a directory in memory.

@@ -81,6 +81,16 @@ func (ps *procs) start(fork func() (int, error)) (*proc, error) {
 	return p, nil
 }
 
+// onThread runs f on the thread that forks, in the network that programs have.
+func (ps *procs) onThread(f func()) {
+	done := make(chan struct{})
+	ps.forks <- func() {
+		f()
+		close(done)
+	}
+	<-done
+}
+
 func (ps *procs) reap() {
 	for {
 		var status syscall.WaitStatus

@@ -24,15 +24,28 @@ func serveRoot(control *wire.Conn) error {
 	// A process of the root may send us any signal; only the kernel and bake end us.
 	ignoreSignals()
 	syscall.Umask(0o022)
-	extra := make(chan []uint, 1)
-	srv := &server{procs: newProcs(func() error { return limit(<-extra) }), root: true}
+	prepare := make(chan func() error, 1)
+	srv := &server{procs: newProcs(func() error { return (<-prepare)() }), root: true}
 	var s wire.Setup
 	if _, err := control.Recv(&s); err != nil {
 		return err
 	}
-	extra <- s.Capabilities
-	err := setUp(&s)
-	if serr := control.Send(reply(err)); err != nil || serr != nil {
+	lan, device, err := newNetwork(s.Network)
+	prepare <- func() error {
+		if err := lan.enter(); err != nil {
+			return err
+		}
+		return limit(s.Capabilities)
+	}
+	if err == nil {
+		err = setUp(&s)
+	}
+	var files []*os.File
+	if device != nil {
+		files = append(files, device)
+		defer device.Close()
+	}
+	if serr := control.Send(reply(err), files...); err != nil || serr != nil {
 		return serr
 	}
 	srv.oneID = s.OneID
@@ -118,6 +131,8 @@ func (s *server) session(conn *wire.Conn) {
 		r := reply(err)
 		r.Size = size
 		conn.Send(r)
+	case wire.OpSocket:
+		s.socket(conn, req.Sock)
 	case wire.OpSpawn:
 		s.spawn(conn, files)
 	default:

@@ -194,6 +194,12 @@ func Prctl(option int, arg uintptr) error {
 	return result(e)
 }
 
+// Ioctl calls ioctl(2) with a pointer.
+func Ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
+	_, _, e := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
+	return result(e)
+}
+
 // Fsopen begins a new mount of a file system type; configure it with Fsconfig.
 func Fsopen(fstype string) (int, error) {
 	t, err := str(fstype)

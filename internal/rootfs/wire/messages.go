@@ -18,6 +18,14 @@ type Setup struct {
 	Files    []File
 	// Capabilities are what root has besides the usual ones.
 	Capabilities []uint
+	Network      *Network `json:",omitempty"`
+}
+
+// Network is a network of the root's own.
+type Network struct {
+	Interface     string
+	Address, Mask [4]byte
+	MTU           int32
 }
 
 // Tmpfs is a directory of the root that lies in memory.
@@ -47,6 +55,7 @@ type Request struct {
 	Tree *Tree    `json:",omitempty"`
 	Root string   `json:",omitempty"` // what Path is below; "/" if empty
 	Path string   `json:",omitempty"`
+	Sock [3]int   // domain, type and protocol of OpSocket
 	Dirs []string `json:",omitempty"`
 }
 
@@ -63,6 +72,7 @@ const (
 	OpRemove Op = "remove" // Path -> Reply
 	OpRename Op = "rename" // Dirs: from, to -> Reply
 	OpSize   Op = "size"   // Path -> Reply
+	OpSocket Op = "socket" // Socket -> Reply with the descriptor
 	OpSpawn  Op = "spawn"  // file: control connection -> Reply (started), Reply (ended)
 )
 

@@ -15,6 +15,7 @@ import (
 
 	"bake/internal/rootfs"
 	"bake/internal/sandbox/machine/guest"
+	"bake/internal/sandbox/network"
 )
 
 const reboot = guest.Reboot
@@ -23,7 +24,8 @@ const reboot = guest.Reboot
 type boot struct {
 	machine   *Machine
 	container *rootfs.Container
-	orders    *os.File // the first program's standard input
+	port      *network.Port // nil: it shares this machine's network
+	orders    *os.File      // the first program's standard input
 	grace     time.Duration
 
 	up, serving, done chan struct{} // closed when it says so
@@ -38,21 +40,12 @@ type boot struct {
 // boot mounts the disk, starts the first program and returns when it runs.
 func (h *Host) boot(ctx context.Context, m *Machine) (*boot, error) {
 	b := &boot{machine: m, grace: h.options.Grace, up: make(chan struct{}), serving: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{})}
-	config, err := h.config(ctx, m.spec)
-	if err != nil {
+	if err := h.mount(ctx, b, m.spec); err != nil {
 		return nil, err
 	}
-	if b.container, err = h.rootfs.Start(ctx, config); err != nil {
-		return nil, err
-	}
-	orders, err := b.begin(guest.Boot{
-		InstanceID: m.spec.ID, Hostname: m.spec.Hostname, Region: m.spec.Region, Login: m.spec.Login, AuthorizedKeys: m.spec.AuthorizedKeys,
-		UserData: m.spec.UserData, Listen: m.spec.Address.String() + ":22", OneID: h.rootfs.Identity().OneID,
-		Grace: int(h.options.Grace.Milliseconds()),
-		Notes: []string{"It shares this machine's network: its ports are those of " + m.spec.Address.String() + " only if what listens says so."},
-	})
+	orders, err := b.begin(b.describe(h.rootfs.Identity()))
 	if err != nil {
-		b.container.Close()
+		b.release()
 		return nil, err
 	}
 	b.orders = orders
@@ -66,6 +59,65 @@ func (h *Host) boot(ctx context.Context, m *Machine) (*boot, error) {
 	}
 	b.close()
 	return nil, err
+}
+
+// mount starts the container and joins it to the network.
+func (h *Host) mount(ctx context.Context, b *boot, spec Spec) error {
+	config, err := h.config(ctx, spec)
+	if err != nil {
+		return err
+	}
+	end := network.Endpoint{Outside: spec.Address, Inside: spec.Private, Group: spec.Network, Names: []string{spec.Hostname}, Allow: spec.Allow}
+	h.mu.Lock()
+	shared := h.shared
+	h.mu.Unlock()
+	if !shared {
+		config.Network = end.Config()
+		config.Capabilities = append(config.Capabilities, capNetAdmin)
+		config.Files = append(config.Files, rootfs.ExtraFile{Path: "/etc/resolv.conf", Data: network.ResolvConf()})
+		if b.container, err = h.rootfs.Start(ctx, config); err == nil {
+			if b.port, err = h.network.Attach(ctx, b.container, end); err != nil {
+				b.container.Close()
+			}
+			return err
+		}
+		if config, err = h.config(ctx, spec); err != nil {
+			return err
+		}
+	}
+	own := err
+	config.Files = append(config.Files, rootfs.NetworkFiles(spec.Hostname)...)
+	if b.container, err = h.rootfs.Start(ctx, config); err == nil && !shared {
+		h.mu.Lock()
+		h.shared = true // it was the network that could not be had
+		h.mu.Unlock()
+		h.options.Log("machines share this machine's network: %v", own)
+	}
+	return err
+}
+
+// Numbers of capability(7).
+const (
+	capNetAdmin     = 12
+	capAuditControl = 30 // sshd's PAM says who logged in, also if that was said of this process before
+)
+
+// describe says what machine it is.
+func (b *boot) describe(id rootfs.Identity) guest.Boot {
+	spec := b.machine.spec
+	g := guest.Boot{
+		InstanceID: spec.ID, Hostname: spec.Hostname, Region: spec.Region, Login: spec.Login, AuthorizedKeys: spec.AuthorizedKeys,
+		UserData: spec.UserData, Address: spec.Private.String(), Listen: ":22", OneID: id.OneID, Grace: int(b.grace.Milliseconds()),
+		Resolver: string(network.ResolvConf()),
+	}
+	switch {
+	case b.port == nil:
+		g.Listen, g.Resolver = spec.Address.String()+":22", ""
+		g.Notes = append(g.Notes, "It shares the network of the machine it runs on: SSH is at "+spec.Address.String()+", other ports are where programs listen.")
+	case !b.port.HasWayOut():
+		g.Notes = append(g.Notes, "There is no way out: the machine it runs on has no /dev/net/tun, or this user may not open it.")
+	}
+	return g
 }
 
 // config is the root: the disk's layers, and what is different at each boot.
@@ -87,10 +139,11 @@ func (h *Host) config(ctx context.Context, spec Spec) (rootfs.Config, error) {
 	at := disksDir + "/" + spec.Disk
 	return rootfs.Config{
 		Base: h.store.dir, Lower: append(lower, skeletonDir), Upper: at + "/upper", Work: at + "/work", Root: at + "/root",
-		Hostname: spec.Hostname,
-		Tmpfs:    []rootfs.Tmpfs{{Path: "/run", Mode: 0o755}},
-		Files:    append(rootfs.NetworkFiles(spec.Hostname), rootfs.ExtraFile{Path: "/proc/sys/kernel/random/boot_id", Data: []byte(newUUID() + "\n")}),
-		Binds:    []rootfs.Bind{{From: h.program, To: guest.Program, ReadOnly: true, Make: true}},
+		Hostname:     spec.Hostname,
+		Tmpfs:        []rootfs.Tmpfs{{Path: "/run", Mode: 0o755}},
+		Files:        []rootfs.ExtraFile{{Path: "/proc/sys/kernel/random/boot_id", Data: []byte(newUUID() + "\n")}},
+		Binds:        []rootfs.Bind{{From: h.program, To: guest.Program, ReadOnly: true, Make: true}},
+		Capabilities: []uint{capAuditControl},
 	}, nil
 }
 
@@ -152,6 +205,7 @@ func (b *boot) heard(m guest.Message) {
 		b.machine.mu.Lock()
 		b.machine.login = m.Login
 		b.machine.mu.Unlock()
+		b.open()
 		close(b.serving)
 	case m.Done:
 		close(b.done)
@@ -159,6 +213,18 @@ func (b *boot) heard(m guest.Message) {
 		b.mu.Lock()
 		b.down = m.Down
 		b.mu.Unlock()
+	}
+}
+
+// open sees to it that SSH is reached from outside.
+func (b *boot) open() {
+	if b.port == nil {
+		return
+	}
+	b.port.Changed()
+	if at := b.port.HostPort(22); at != 0 && at != 22 {
+		fmt.Fprintf(b.machine.console, "[%s] The machine it runs on does not let bake listen on port 22 of %s: SSH is at port %d.\r\n",
+			b.machine.spec.ID, b.machine.spec.Address, at)
 	}
 }
 
@@ -189,7 +255,14 @@ func (b *boot) close() {
 		if b.orders != nil {
 			b.orders.Close()
 		}
-		b.container.Close()
+		b.release()
 		<-b.ended
 	})
+}
+
+func (b *boot) release() {
+	if b.port != nil {
+		b.port.Close()
+	}
+	b.container.Close()
 }

@@ -16,6 +16,7 @@ import (
 	"bake/internal/builtin"
 	"bake/internal/rootfs"
 	"bake/internal/rootfs/tree"
+	"bake/internal/sandbox/network"
 )
 
 type treeFunc = tree.Func
@@ -39,12 +40,14 @@ type Host struct {
 	store   *store
 	lock    *flock.Flock
 	imports singleflight.Group
+	network *network.Switch
 
 	mu        sync.Mutex
 	importing int                 // imports under way: their layers have no record yet
 	unswept   bool                // something was deleted meanwhile
 	running   map[string]*Machine // by disk
 	closed    bool
+	shared    bool // machines use this machine's network: it does not let us make others
 }
 
 // A BusyError is a disk that a running machine uses, or a folder that another process uses.
@@ -61,7 +64,7 @@ func Open(o Options) (*Host, error) {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	h := &Host{options: o, running: map[string]*Machine{}}
+	h := &Host{options: o, running: map[string]*Machine{}, network: network.New(o.Log)}
 	if err := h.open(); err != nil {
 		h.Close()
 		return nil, fmt.Errorf("opening the machines in %s: %w", o.Dir, err)
@@ -101,6 +104,9 @@ const skeletonDir = "skel"
 // skeleton makes what every root has: places for mounts.
 func skeleton(dir string) error {
 	if err := rootfs.Skeleton(dir); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "etc/hosts"), []byte("127.0.0.1 localhost\n::1 localhost ip6-localhost\n"), 0o644); err != nil {
 		return err
 	}
 	return os.MkdirAll(filepath.Join(dir, "run"), 0o755)

@@ -22,6 +22,9 @@ type Spec struct {
 	// 10.x.y.z, of Address's x.y.z.
 	Private netip.Addr
 	Region  string
+	// Network names those machines that reach one another by their private
+	// addresses, which must be different (a VPC's id); default: Region.
+	Network string
 	// Login is the user that AuthorizedKeys let in; empty: the one that images
 	// of the distribution have on AWS (admin, ubuntu, ec2-user...), or root
 	// where there is no sudo.
@@ -87,6 +90,9 @@ func (h *Host) claim(spec Spec) (*Machine, error) {
 		a := spec.Address.As4()
 		a[0] = 10
 		spec.Private = netip.AddrFrom4(a)
+	}
+	if spec.Network == "" {
+		spec.Network = spec.Region
 	}
 	if spec.Hostname == "" {
 		spec.Hostname = "ip-" + strings.ReplaceAll(spec.Private.String(), ".", "-") // as AWS does
@@ -245,6 +251,29 @@ func (m *Machine) Console() []byte { return m.console.tail() }
 
 // Address is where the machine is reached.
 func (m *Machine) Address() netip.Addr { return m.spec.Address }
+
+// HostPort is the port at Address for one of the machine: the same, or
+// network.Shifted of it if this process must not listen there. It is 0 if
+// nothing listens there or Spec.Allow forbids it.
+func (m *Machine) HostPort(port uint16) uint16 {
+	b := m.current()
+	switch {
+	case b == nil:
+		return 0
+	case b.port == nil:
+		return port
+	}
+	return b.port.HostPort(port)
+}
+
+// RulesChanged is called when what Spec.Allow answers has changed: ports that
+// were closed are open when it returns, and the other way round. Connections
+// that are there already stay.
+func (m *Machine) RulesChanged() {
+	if b := m.current(); b != nil && b.port != nil {
+		b.port.Changed()
+	}
+}
 
 // Gone is closed when the machine has ended for good.
 func (m *Machine) Gone() <-chan struct{} { return m.gone }

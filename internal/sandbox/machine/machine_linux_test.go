@@ -29,7 +29,7 @@ import (
 
 // A lab is a Host with a base, and a key that its machines let in.
 type lab struct {
-	t    *testing.T
+	t    testing.TB
 	host *machine.Host
 	dir  string
 	id   string // file of the private key
@@ -37,7 +37,7 @@ type lab struct {
 	base string
 }
 
-func newLab(t *testing.T, base machine.Base) *lab {
+func newLab(t testing.TB, base machine.Base) *lab {
 	t.Helper()
 	machinetest.Program(t)
 	l := &lab{t: t, dir: t.TempDir(), base: "snap-base"}
@@ -79,7 +79,7 @@ func (l *lab) open() {
 }
 
 // clean removes a folder with files of users that only a namespace has.
-func clean(t *testing.T, dir string) {
+func clean(t testing.TB, dir string) {
 	h, err := rootfs.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -165,10 +165,27 @@ func (l *lab) sh(c *ssh.Communicator, script string) string {
 	return strings.TrimSpace(out.String())
 }
 
-// bases runs a test on every base.
-func bases(t *testing.T, test func(t *testing.T, base machine.Base)) {
-	t.Run("built-in", func(t *testing.T) { test(t, machine.Base{Image: machinetest.Builtin(t)}) })
-	t.Run("Debian", func(t *testing.T) {
+// keep runs a script that does not end, until the test does.
+func (l *lab) keep(c *ssh.Communicator, script string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = c.Run(ctx, builder.Command{Script: script}) // it ends because it is told to, or the machine is
+	}()
+	l.t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+}
+
+// bases runs a test or benchmark on every base.
+func bases[T interface {
+	testing.TB
+	Run(string, func(T)) bool
+}](t T, test func(t T, base machine.Base)) {
+	t.Run("built-in", func(t T) { test(t, machine.Base{Image: machinetest.Builtin(t)}) })
+	t.Run("Debian", func(t T) {
 		if os.Geteuid() != 0 {
 			need.Missing(t, "a Debian root is made as root")
 		}
@@ -275,3 +292,13 @@ func TestADiskKeepsWhatIsWrittenAndASnapshotFreezesIt(t *testing.T) {
 
 // hostKeys are the keys that a machine shows.
 func hostKeys(m *machine.Machine) []string { return ssh.ConsoleHostKeys(string(m.Console())) }
+
+// tunDevice opens what a way out needs.
+func tunDevice() (string, error) {
+	const path = "/dev/net/tun"
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return "", err
+	}
+	return path, f.Close()
+}

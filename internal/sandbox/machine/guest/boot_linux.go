@@ -21,6 +21,7 @@ func (m *machine) bringUp() {
 	}{
 		{"preparing directories", m.directories},
 		{"finding out whether this is a new instance", m.instance},
+		{"setting up the network", m.network},
 		{"setting up users", m.users},
 		{"setting up host keys", m.hostKeys},
 		{"serving SSH", m.serve},
@@ -60,6 +61,23 @@ func (m *machine) directories() error {
 		}
 	}
 	return nil
+}
+
+// network makes what resolv.conf leads to where systemd-resolved would have
+// made it; where it is a file, the host's side has put its own in its place.
+func (m *machine) network() error {
+	const file = "/etc/resolv.conf"
+	if m.Resolver == "" || exists(file) {
+		return nil
+	}
+	target, err := os.Readlink(file)
+	if err != nil {
+		return err
+	}
+	if !filepath.IsAbs(target) {
+		target = filepath.Join(filepath.Dir(file), target)
+	}
+	return writeFile(target, []byte(m.Resolver), 0o644)
 }
 
 // cloudDir is where cloud-init keeps what it knows.

@@ -30,7 +30,8 @@ type Boot struct {
 	Login          string   // who logs in; empty: the image's own way
 	AuthorizedKeys []string // of Login
 	UserData       []byte
-	Listen         string // where SSH is served, ":22"
+	Listen         string // where SSH is served, ":22"; with a host if the network is shared with others
+	Resolver       string // /etc/resolv.conf, where the image's leads nowhere
 	OneID          bool   // there is only one user and one group id
 	Notes          []string
 	// Grace is how long, in milliseconds, processes may take to end.

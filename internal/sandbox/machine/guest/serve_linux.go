@@ -49,9 +49,9 @@ func (m *machine) serveOpenSSH() error {
 	if err != nil {
 		return err
 	}
-	args := []string{"-D", "-p", port}
+	args := []string{"-D"}
 	if host != "" {
-		args = append(args, "-o", "ListenAddress="+host)
+		args = append(args, "-p", port, "-o", "ListenAddress="+host)
 	}
 	cmd := exec.Command(openSSH, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -69,17 +69,18 @@ func (m *machine) serveOpenSSH() error {
 		}
 		ended <- cmd.Wait()
 	}()
-	return m.awaitPort(host, port, ended)
+	return m.awaitListener(host, port, ended)
 }
 
-// awaitPort returns when something listens on the port, or what should do so has ended.
-func (m *machine) awaitPort(host, port string, ended <-chan error) error {
-	if host == "" {
-		host = "127.0.0.1"
+// awaitListener returns when sshd listens, or has ended. In a network of the
+// machine's own nothing else listens yet.
+func (m *machine) awaitListener(host, port string, ended <-chan error) error {
+	up := anyListens
+	if host != "" {
+		up = func() bool { return listens(net.JoinHostPort(host, port)) }
 	}
-	addr := net.JoinHostPort(host, port)
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
-		if listens(addr) {
+		if up() {
 			return nil
 		}
 		select {
@@ -88,5 +89,5 @@ func (m *machine) awaitPort(host, port string, ended <-chan error) error {
 		case <-time.After(2 * time.Millisecond): // no one tells when a socket begins to listen
 		}
 	}
-	return fmt.Errorf("sshd does not listen on %s", addr)
+	return errors.New("sshd does not listen")
 }
