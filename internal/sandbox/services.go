@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 
 	"bake/internal/sandbox/api"
+	"bake/internal/sandbox/ecs"
 	"bake/internal/sandbox/iam"
 	"bake/internal/sandbox/kms"
+	"bake/internal/sandbox/logs"
 	"bake/internal/sandbox/quotas"
 	"bake/internal/sandbox/secrets"
 	"bake/internal/sandbox/ssm"
@@ -28,6 +30,8 @@ type Services struct {
 	SSM     *ssm.T
 	Secrets *secrets.T
 	Quotas  *quotas.T
+	Logs    *logs.T
+	ECS     *ecs.T
 }
 
 // make makes all services, those that others ask first.
@@ -38,7 +42,10 @@ func (s *Services) make(w *api.World) ([]part, error) {
 	s.SSM = ssm.New(w, ssm.Images{}, s.KMS)
 	s.Secrets = secrets.New(w, s.KMS)
 	s.Quotas = quotas.New(w)
-	return []part{s.IAM, s.STS, s.KMS, s.SSM, s.Secrets, s.Quotas}, nil
+	s.Logs = logs.New(w)
+	var err error
+	s.ECS, err = ecs.New(w, ecs.Deps{Logs: s.Logs, Secrets: s.Secrets, Parameters: s.SSM, Roles: s.IAM})
+	return []part{s.IAM, s.STS, s.KMS, s.SSM, s.Secrets, s.Quotas, s.Logs, s.ECS}, err
 }
 
 // Caller returns whom an access key belongs to: a user's, or temporary ones.

@@ -26,7 +26,7 @@ import (
 //	volumes/ID     what containers of one task share
 type Agent struct {
 	dir    string
-	host   *rootfs.Host
+	host   *rootfs.Host // nil where there are no containers
 	flight singleflight.Group
 
 	mu      sync.Mutex
@@ -35,9 +35,13 @@ type Agent struct {
 }
 
 // Open makes dir an agent's, if it is not one, and removes what containers of
-// an earlier process left in it. The layers stay.
+// an earlier process left in it. The layers stay. Where containers cannot be
+// run at all, an agent can be had, and its Unpack and Start say so.
 func Open(dir string) (*Agent, error) {
 	host, err := rootfs.Open()
+	if errors.Is(err, rootfs.ErrUnsupported) {
+		return &Agent{dir: dir, running: map[*Container]bool{}}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +88,9 @@ func (a *Agent) Close() error {
 	for _, c := range all {
 		<-c.Done()
 	}
+	if a.host == nil {
+		return nil
+	}
 	return a.host.Close()
 }
 
@@ -96,5 +103,8 @@ func (a *Agent) Volume(id string) (string, error) {
 
 // RemoveVolume removes a volume and what is in it.
 func (a *Agent) RemoveVolume(ctx context.Context, id string) error {
+	if a.host == nil {
+		return nil
+	}
 	return a.host.Remove(ctx, a.path("volumes", id))
 }

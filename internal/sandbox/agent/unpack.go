@@ -28,6 +28,9 @@ const unpackers = 2
 
 // Unpack brings the layers of img that are not there yet.
 func (a *Agent) Unpack(ctx context.Context, img v1.Image) (*Image, error) {
+	if a.host == nil {
+		return nil, rootfs.ErrUnsupported
+	}
 	digest, err := img.Digest()
 	if err != nil {
 		return nil, err

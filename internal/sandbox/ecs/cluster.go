@@ -15,7 +15,7 @@ const defaultCluster = "default"
 
 var clusterName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
 
-func (c *Control) createCluster(call *api.Call, r *region, in *wire.CreateClusterInput) (*wire.CreateClusterOutput, error) {
+func (c *T) createCluster(call *api.Call, r *region, in *wire.CreateClusterInput) (*wire.CreateClusterOutput, error) {
 	name := in.ClusterName
 	if name == "" {
 		name = defaultCluster
@@ -140,7 +140,7 @@ func (r *region) activeCluster(name string) (*cluster, error) {
 	return cl, nil
 }
 
-func (c *Control) updateCluster(call *api.Call, r *region, in *wire.UpdateClusterInput) (*wire.UpdateClusterOutput, error) {
+func (c *T) updateCluster(call *api.Call, r *region, in *wire.UpdateClusterInput) (*wire.UpdateClusterOutput, error) {
 	cl, err := r.activeCluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (c *Control) updateCluster(call *api.Call, r *region, in *wire.UpdateCluste
 	return &wire.UpdateClusterOutput{Cluster: cl.view([]string{"SETTINGS", "CONFIGURATIONS"})}, nil
 }
 
-func (c *Control) updateClusterSettings(call *api.Call, r *region, in *wire.UpdateClusterSettingsInput) (*wire.UpdateClusterSettingsOutput, error) {
+func (c *T) updateClusterSettings(call *api.Call, r *region, in *wire.UpdateClusterSettingsInput) (*wire.UpdateClusterSettingsOutput, error) {
 	cl, err := r.activeCluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -164,7 +164,7 @@ func (c *Control) updateClusterSettings(call *api.Call, r *region, in *wire.Upda
 	return &wire.UpdateClusterSettingsOutput{Cluster: cl.view([]string{"SETTINGS"})}, nil
 }
 
-func (c *Control) describeClusters(call *api.Call, r *region, in *wire.DescribeClustersInput) (*wire.DescribeClustersOutput, error) {
+func (c *T) describeClusters(call *api.Call, r *region, in *wire.DescribeClustersInput) (*wire.DescribeClustersOutput, error) {
 	out := &wire.DescribeClustersOutput{Clusters: []wire.Cluster{}, Failures: []wire.Failure{}}
 	names := in.Clusters
 	if len(names) == 0 {
@@ -189,7 +189,7 @@ func missing(r *region, kind, name string) wire.Failure {
 	return wire.Failure{Arn: name, Reason: "MISSING"}
 }
 
-func (c *Control) listClusters(call *api.Call, r *region, in *wire.ListClustersInput) (*wire.ListClustersOutput, error) {
+func (c *T) listClusters(call *api.Call, r *region, in *wire.ListClustersInput) (*wire.ListClustersOutput, error) {
 	var arns []string
 	for _, cl := range r.Clusters {
 		if cl.Status == "ACTIVE" && !call.Hidden(cl.ClusterArn) {
@@ -201,7 +201,7 @@ func (c *Control) listClusters(call *api.Call, r *region, in *wire.ListClustersI
 	return &wire.ListClustersOutput{ClusterArns: part, NextToken: next}, err
 }
 
-func (c *Control) deleteCluster(call *api.Call, r *region, in *wire.DeleteClusterInput) (*wire.DeleteClusterOutput, error) {
+func (c *T) deleteCluster(call *api.Call, r *region, in *wire.DeleteClusterInput) (*wire.DeleteClusterOutput, error) {
 	cl, err := r.cluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -223,7 +223,7 @@ func (c *Control) deleteCluster(call *api.Call, r *region, in *wire.DeleteCluste
 	return &wire.DeleteClusterOutput{Cluster: cl.view(nil)}, nil
 }
 
-func (c *Control) putClusterCapacityProviders(call *api.Call, r *region, in *wire.PutClusterCapacityProvidersInput) (*wire.PutClusterCapacityProvidersOutput, error) {
+func (c *T) putClusterCapacityProviders(call *api.Call, r *region, in *wire.PutClusterCapacityProvidersInput) (*wire.PutClusterCapacityProvidersOutput, error) {
 	cl, err := r.activeCluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -235,7 +235,7 @@ func (c *Control) putClusterCapacityProviders(call *api.Call, r *region, in *wir
 	return &wire.PutClusterCapacityProvidersOutput{Cluster: cl.view(nil)}, nil
 }
 
-func (c *Control) createCapacityProvider(call *api.Call, r *region, in *wire.CreateCapacityProviderInput) (*wire.CreateCapacityProviderOutput, error) {
+func (c *T) createCapacityProvider(call *api.Call, r *region, in *wire.CreateCapacityProviderInput) (*wire.CreateCapacityProviderOutput, error) {
 	if in.Name == "" || in.AutoScalingGroupProvider == nil {
 		return nil, api.Errorf("ClientException", "A capacity provider needs a name and an auto scaling group provider.")
 	}
@@ -255,7 +255,7 @@ func (c *Control) createCapacityProvider(call *api.Call, r *region, in *wire.Cre
 	return &wire.CreateCapacityProviderOutput{CapacityProvider: p}, nil
 }
 
-func (c *Control) describeCapacityProviders(call *api.Call, r *region, in *wire.DescribeCapacityProvidersInput) (*wire.DescribeCapacityProvidersOutput, error) {
+func (c *T) describeCapacityProviders(call *api.Call, r *region, in *wire.DescribeCapacityProvidersInput) (*wire.DescribeCapacityProvidersOutput, error) {
 	out := &wire.DescribeCapacityProvidersOutput{CapacityProviders: []wire.CapacityProvider{}, Failures: []wire.Failure{}}
 	all := map[string]*wire.CapacityProvider{}
 	for _, name := range []string{"FARGATE", "FARGATE_SPOT"} {
@@ -281,7 +281,7 @@ func (c *Control) describeCapacityProviders(call *api.Call, r *region, in *wire.
 	return out, nil
 }
 
-func (c *Control) deleteCapacityProvider(call *api.Call, r *region, in *wire.DeleteCapacityProviderInput) (*wire.DeleteCapacityProviderOutput, error) {
+func (c *T) deleteCapacityProvider(call *api.Call, r *region, in *wire.DeleteCapacityProviderInput) (*wire.DeleteCapacityProviderOutput, error) {
 	name := lastPart(in.CapacityProvider)
 	p := r.Providers[name]
 	if p == nil {

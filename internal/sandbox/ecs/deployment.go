@@ -21,7 +21,7 @@ func (d *serviceDeployment) over() bool {
 }
 
 // finish ends it. The lock is held.
-func (d *serviceDeployment) finish(c *Control, status, reason string) {
+func (d *serviceDeployment) finish(c *T, status, reason string) {
 	d.Status, d.StatusReason = status, reason
 	d.FinishedAt, d.UpdatedAt = epoch.At(c.now()), epoch.At(c.now())
 	if status == "STOPPED" {
@@ -37,7 +37,7 @@ func (d *serviceDeployment) finish(c *Control, status, reason string) {
 }
 
 // succeed ends it well: the new revision serves, or the one that it went back to.
-func (d *serviceDeployment) succeed(c *Control) {
+func (d *serviceDeployment) succeed(c *T) {
 	if strings.HasPrefix(d.Status, "ROLLBACK") {
 		d.finish(c, "ROLLBACK_SUCCESSFUL", d.StatusReason)
 		return
@@ -54,7 +54,7 @@ func (s *service) deploying() *serviceDeployment {
 }
 
 // deploy makes a new PRIMARY deployment of a service as it is now. The lock is held.
-func (c *Control) deploy(r *region, s *service, rev *revision) {
+func (c *T) deploy(r *region, s *service, rev *revision) {
 	number, now := newNumber(), epoch.At(c.now())
 	d := &rollout{LoadBalancers: s.LoadBalancers}
 	d.Deployment = wire.Deployment{
@@ -132,7 +132,7 @@ func threshold(b *wire.DeploymentCircuitBreaker, desired int32) int32 {
 }
 
 // judge trips the circuit breaker and answers to alarms. The lock is held.
-func (c *Control) judge(r *region, s *service, d *serviceDeployment) {
+func (c *T) judge(r *region, s *service, d *serviceDeployment) {
 	p := s.Rollouts[0]
 	if p.Id != d.Rollout || d.Status != "IN_PROGRESS" {
 		return
@@ -158,7 +158,7 @@ func (c *Control) judge(r *region, s *service, d *serviceDeployment) {
 }
 
 // fail ends a deployment that does not come up, and goes back if it shall and can.
-func (c *Control) fail(r *region, s *service, d *serviceDeployment, event, reason string, back bool) {
+func (c *T) fail(r *region, s *service, d *serviceDeployment, event, reason string, back bool) {
 	p := s.Rollouts[0]
 	p.RolloutState, p.RolloutStateReason, p.UpdatedAt = "FAILED", reason, epoch.At(c.now())
 	c.event(s, "(deployment %s) deployment failed: %s", p.Id, event)
@@ -177,7 +177,7 @@ func because(d *serviceDeployment) string {
 
 // rollBack makes the last deployment that was completed PRIMARY again. It
 // reports false if there is none.
-func (c *Control) rollBack(r *region, s *service, d *serviceDeployment, reason string) bool {
+func (c *T) rollBack(r *region, s *service, d *serviceDeployment, reason string) bool {
 	i := slices.IndexFunc(s.Rollouts, func(o *rollout) bool { return o.Completed && o.Id != d.Rollout })
 	if i < 0 {
 		return false
@@ -215,7 +215,7 @@ func (r *region) findDeployment(arn string) (*cluster, *service, *serviceDeploym
 	return nil, nil, nil
 }
 
-func (c *Control) listServiceDeployments(call *api.Call, r *region, in *wire.ListServiceDeploymentsInput) (*wire.ListServiceDeploymentsOutput, error) {
+func (c *T) listServiceDeployments(call *api.Call, r *region, in *wire.ListServiceDeploymentsInput) (*wire.ListServiceDeploymentsOutput, error) {
 	cl, err := r.cluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -250,7 +250,7 @@ func (d *serviceDeployment) madeWithin(w *wire.CreatedAt) bool {
 	return w == nil || (w.After == nil || !d.CreatedAt.Before(w.After.Time)) && (w.Before == nil || !d.CreatedAt.After(w.Before.Time))
 }
 
-func (c *Control) describeServiceDeployments(call *api.Call, r *region, in *wire.DescribeServiceDeploymentsInput) (*wire.DescribeServiceDeploymentsOutput, error) {
+func (c *T) describeServiceDeployments(call *api.Call, r *region, in *wire.DescribeServiceDeploymentsInput) (*wire.DescribeServiceDeploymentsOutput, error) {
 	if len(in.ServiceDeploymentArns) == 0 || len(in.ServiceDeploymentArns) > 20 {
 		return nil, badParameter("You must specify between 1 and 20 service deployments.")
 	}
@@ -267,7 +267,7 @@ func (c *Control) describeServiceDeployments(call *api.Call, r *region, in *wire
 }
 
 // deploymentView is a service deployment as it is answered, its counts of now.
-func (c *Control) deploymentView(cl *cluster, s *service, d *serviceDeployment) wire.ServiceDeployment {
+func (c *T) deploymentView(cl *cluster, s *service, d *serviceDeployment) wire.ServiceDeployment {
 	v := d.ServiceDeployment
 	counts := func(sum wire.ServiceRevisionSummary) wire.ServiceRevisionSummary {
 		for _, o := range s.Rollouts {
@@ -292,7 +292,7 @@ func (c *Control) deploymentView(cl *cluster, s *service, d *serviceDeployment) 
 	return v
 }
 
-func (c *Control) describeServiceRevisions(call *api.Call, r *region, in *wire.DescribeServiceRevisionsInput) (*wire.DescribeServiceRevisionsOutput, error) {
+func (c *T) describeServiceRevisions(call *api.Call, r *region, in *wire.DescribeServiceRevisionsInput) (*wire.DescribeServiceRevisionsOutput, error) {
 	out := &wire.DescribeServiceRevisionsOutput{ServiceRevisions: []wire.ServiceRevision{}, Failures: []wire.Failure{}}
 	for _, arn := range in.ServiceRevisionArns {
 		var found *wire.ServiceRevision
@@ -312,7 +312,7 @@ func (c *Control) describeServiceRevisions(call *api.Call, r *region, in *wire.D
 	return out, nil
 }
 
-func (c *Control) stopServiceDeployment(call *api.Call, r *region, in *wire.StopServiceDeploymentInput) (*wire.StopServiceDeploymentOutput, error) {
+func (c *T) stopServiceDeployment(call *api.Call, r *region, in *wire.StopServiceDeploymentInput) (*wire.StopServiceDeploymentOutput, error) {
 	_, s, d := r.findDeployment(in.ServiceDeploymentArn)
 	if d == nil {
 		return nil, api.Errorf("ServiceDeploymentNotFoundException", "The service deployment ARN that you specified doesn't exist.")

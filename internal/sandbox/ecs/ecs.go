@@ -44,14 +44,15 @@ type Logs interface {
 
 // Secrets gives the values of Secrets Manager.
 type Secrets interface {
-	// Secret returns a secret by its ARN; stage and version may be empty.
-	Secret(ctx context.Context, account, region, arn, stage, version string) (string, error)
+	// Value returns a secret as valueFrom means it: its name or ARN, with
+	// ":json-key:stage:version" after an ARN if need be.
+	Value(account, region, valueFrom string) (string, error)
 }
 
 // Parameters gives the values of Systems Manager's parameters.
 type Parameters interface {
-	// Parameter returns a parameter by its name or ARN, decrypted.
-	Parameter(ctx context.Context, account, region, name string) (string, error)
+	// Value returns a parameter by its name or ARN, decrypted.
+	Value(account, region, nameOrARN string) (string, error)
 }
 
 // Roles tells of IAM's roles.
@@ -89,8 +90,8 @@ type Alarms interface {
 	Firing(account, region string, names []string) []string
 }
 
-// Control is the control plane of ECS. Safe for concurrent use.
-type Control struct {
+// T is the control plane of ECS. Safe for concurrent use.
+type T struct {
 	w     *api.World
 	deps  Deps
 	agent *agent.Agent
@@ -107,7 +108,7 @@ type Control struct {
 type place struct{ Account, Region string }
 
 // New returns an ECS without clusters. Tasks' files are below World.Dir.
-func New(w *api.World, d Deps) (*Control, error) {
+func New(w *api.World, d Deps) (*T, error) {
 	a, err := agent.Open(filepath.Join(w.Dir, "tasks"))
 	if err != nil {
 		return nil, err
@@ -119,13 +120,20 @@ func New(w *api.World, d Deps) (*Control, error) {
 		d.Settle = 500 * time.Millisecond
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	return &Control{w: w, deps: d, agent: a, ctx: ctx, stop: stop, places: map[place]*region{}}, nil
+	return &T{w: w, deps: d, agent: a, ctx: ctx, stop: stop, places: map[place]*region{}}, nil
 }
 
 // Close ends every task and scheduler; no process is left when it returns.
-func (c *Control) Close() error {
+func (c *T) Close() error {
 	c.mu.Lock()
 	c.closed = true
+	for _, r := range c.places {
+		for _, cl := range r.Clusters {
+			for _, t := range cl.Tasks {
+				c.askStop(t, codeTermination, "The sandbox was stopped while the task ran.")
+			}
+		}
+	}
 	c.mu.Unlock()
 	c.stop()
 	err := c.agent.Close()
@@ -134,16 +142,16 @@ func (c *Control) Close() error {
 }
 
 // start runs f until it returns; Close waits for it. The lock is held.
-func (c *Control) start(f func()) {
+func (c *T) start(f func()) {
 	if !c.closed {
 		c.work.Go(f)
 	}
 }
 
-func (c *Control) now() time.Time { return c.w.Now().UTC().Truncate(time.Millisecond) }
+func (c *T) now() time.Time { return c.w.Now().UTC().Truncate(time.Millisecond) }
 
 // Service returns the actions of ECS.
-func (c *Control) Service() *api.Service {
+func (c *T) Service() *api.Service {
 	return &api.Service{
 		Name: "ecs", Protocol: api.JSON, Target: "AmazonEC2ContainerServiceV20141113",
 		Actions: map[string]api.Action{
@@ -197,7 +205,7 @@ func (c *Control) Service() *api.Service {
 
 // act makes an action of a method that is called under the lock with the
 // state of the caller's account and region.
-func act[In, Out any](c *Control, f func(call *api.Call, r *region, in *In) (*Out, error)) api.Action {
+func act[In, Out any](c *T, f func(call *api.Call, r *region, in *In) (*Out, error)) api.Action {
 	return api.Do(func(_ context.Context, call *api.Call, in *In) (*Out, error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 
 // place finds a container instance for one more task of o, for launch types
 // that need one, and notes it in o. It returns why there is none, or nil. The lock is held.
-func (c *Control) place(cl *cluster, o *order) *wire.Failure {
+func (c *T) place(cl *cluster, o *order) *wire.Failure {
 	if o.launch == "FARGATE" {
 		return nil
 	}
@@ -40,7 +40,7 @@ func (c *Control) place(cl *cluster, o *order) *wire.Failure {
 }
 
 // lacks returns which resource of an instance is too short for one more task, or "".
-func (c *Control) lacks(cl *cluster, in *wire.ContainerInstance, def *wire.TaskDefinition) string {
+func (c *T) lacks(cl *cluster, in *wire.ContainerInstance, def *wire.TaskDefinition) string {
 	free := c.remaining(cl, in)
 	need := needs(def)
 	for _, name := range []string{"CPU", "MEMORY"} {
@@ -84,7 +84,7 @@ func atoi(s string) int32 {
 }
 
 // remaining are an instance's resources that no task of it reserves.
-func (c *Control) remaining(cl *cluster, in *wire.ContainerInstance) map[string]int32 {
+func (c *T) remaining(cl *cluster, in *wire.ContainerInstance) map[string]int32 {
 	free := map[string]int32{}
 	for _, r := range in.RegisteredResources {
 		free[r.Name] = r.IntegerValue
@@ -101,7 +101,7 @@ func (c *Control) remaining(cl *cluster, in *wire.ContainerInstance) map[string]
 }
 
 // instanceView is an instance as it is answered.
-func (c *Control) instanceView(cl *cluster, in *wire.ContainerInstance) wire.ContainerInstance {
+func (c *T) instanceView(cl *cluster, in *wire.ContainerInstance) wire.ContainerInstance {
 	v := *in
 	v.RemainingResources = nil
 	free := c.remaining(cl, in)
@@ -127,7 +127,7 @@ func (c *Control) instanceView(cl *cluster, in *wire.ContainerInstance) wire.Con
 
 // registerContainerInstance is what the agent on an EC2 instance calls; here
 // whoever wants to have a simulated instance does.
-func (c *Control) registerContainerInstance(call *api.Call, r *region, in *wire.RegisterContainerInstanceInput) (*wire.RegisterContainerInstanceOutput, error) {
+func (c *T) registerContainerInstance(call *api.Call, r *region, in *wire.RegisterContainerInstanceInput) (*wire.RegisterContainerInstanceOutput, error) {
 	cl, err := r.activeCluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func (c *Control) registerContainerInstance(call *api.Call, r *region, in *wire.
 	return &wire.RegisterContainerInstanceOutput{ContainerInstance: &v}, nil
 }
 
-func (c *Control) deregisterContainerInstance(call *api.Call, r *region, in *wire.DeregisterContainerInstanceInput) (*wire.DeregisterContainerInstanceOutput, error) {
+func (c *T) deregisterContainerInstance(call *api.Call, r *region, in *wire.DeregisterContainerInstanceInput) (*wire.DeregisterContainerInstanceOutput, error) {
 	cl, err := r.cluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -175,7 +175,7 @@ func (c *Control) deregisterContainerInstance(call *api.Call, r *region, in *wir
 	return &wire.DeregisterContainerInstanceOutput{ContainerInstance: &v}, nil
 }
 
-func (c *Control) listContainerInstances(call *api.Call, r *region, in *wire.ListContainerInstancesInput) (*wire.ListContainerInstancesOutput, error) {
+func (c *T) listContainerInstances(call *api.Call, r *region, in *wire.ListContainerInstancesInput) (*wire.ListContainerInstancesOutput, error) {
 	cl, err := r.cluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -191,7 +191,7 @@ func (c *Control) listContainerInstances(call *api.Call, r *region, in *wire.Lis
 	return &wire.ListContainerInstancesOutput{ContainerInstanceArns: part, NextToken: next}, err
 }
 
-func (c *Control) describeContainerInstances(call *api.Call, r *region, in *wire.DescribeContainerInstancesInput) (*wire.DescribeContainerInstancesOutput, error) {
+func (c *T) describeContainerInstances(call *api.Call, r *region, in *wire.DescribeContainerInstancesInput) (*wire.DescribeContainerInstancesOutput, error) {
 	cl, err := r.cluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -208,7 +208,7 @@ func (c *Control) describeContainerInstances(call *api.Call, r *region, in *wire
 	return out, nil
 }
 
-func (c *Control) updateContainerInstancesState(call *api.Call, r *region, in *wire.UpdateContainerInstancesStateInput) (*wire.UpdateContainerInstancesStateOutput, error) {
+func (c *T) updateContainerInstancesState(call *api.Call, r *region, in *wire.UpdateContainerInstancesStateInput) (*wire.UpdateContainerInstancesStateOutput, error) {
 	cl, err := r.cluster(in.Cluster)
 	if err != nil {
 		return nil, err

@@ -8,7 +8,7 @@ import (
 )
 
 // Save returns the state of all accounts and regions.
-func (c *Control) Save() (json.RawMessage, error) {
+func (c *T) Save() (json.RawMessage, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var all []*region
@@ -18,9 +18,9 @@ func (c *Control) Save() (json.RawMessage, error) {
 	return json.Marshal(all)
 }
 
-// Load replaces the state of a Control that was just made by what Save
+// Load replaces the state of a T that was just made by what Save
 // returned. Tasks that ran then are stopped now; services start others.
-func (c *Control) Load(data json.RawMessage) error {
+func (c *T) Load(data json.RawMessage) error {
 	var all []*region
 	if err := json.Unmarshal(data, &all); err != nil {
 		return fmt.Errorf("reading the state of ECS: %w", err)
@@ -38,14 +38,13 @@ func (c *Control) Load(data json.RawMessage) error {
 }
 
 // revive makes a cluster's state what it is after a restart. The lock is held.
-func (c *Control) revive(r *region, cl *cluster) {
+func (c *T) revive(r *region, cl *cluster) {
 	for _, t := range cl.Tasks {
-		t.stopping, t.stop = c.ctx, c.stop
+		t.stopping, t.stop = c.ctx, func() {} // nothing runs
 		if t.LastStatus == statusStopped {
 			t.counted = true
 			continue
 		}
-		t.stop = func() {} // nothing runs
 		c.askStop(t, codeTermination, "The sandbox was stopped while the task ran.")
 		t.LastStatus, t.counted = statusStopped, true
 		t.StoppedAt = epoch.At(c.now())

@@ -2,7 +2,6 @@ package ecs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -171,7 +170,7 @@ func (x *runner) environment(d *wire.ContainerDefinition) ([]string, error) {
 // secret reads a value from where valueFrom says: a secret's ARN, with
 // ":json-key:stage:version" after it if need be, or a parameter's ARN or name.
 func (x *runner) secret(valueFrom string) (string, error) {
-	if strings.Contains(valueFrom, ":secretsmanager:") {
+	if strings.HasPrefix(valueFrom, "arn:") && strings.Contains(valueFrom, ":secretsmanager:") {
 		return x.managedSecret(valueFrom)
 	}
 	region := x.r.Region
@@ -181,54 +180,35 @@ func (x *runner) secret(valueFrom string) (string, error) {
 	if x.c.deps.Parameters == nil {
 		return "", resourceError("unable to pull secrets or registry auth: unable to retrieve secrets from ssm: the sandbox has no Systems Manager")
 	}
-	value, err := x.c.deps.Parameters.Parameter(x.ctx, x.r.Account, region, valueFrom)
+	value, err := x.c.deps.Parameters.Value(x.r.Account, region, valueFrom)
 	if err != nil {
-		return "", resourceError("unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secrets from ssm: service call has been retried 1 time(s): %s", said(err, "invalid parameters: "+valueFrom))
+		return "", resourceError("unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secrets from ssm: service call has been retried 1 time(s): %s", said(err))
 	}
 	return value, nil
 }
 
 func (x *runner) managedSecret(valueFrom string) (string, error) {
-	f := strings.Split(valueFrom, ":")
-	for len(f) < 10 {
-		f = append(f, "")
-	}
-	arn, key, stage, version := strings.Join(f[:7], ":"), f[7], f[8], f[9]
 	if x.c.deps.Secrets == nil {
 		return "", resourceError("unable to pull secrets or registry auth: unable to retrieve secret from asm: the sandbox has no Secrets Manager")
 	}
-	const retried = "unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secret from asm: service call has been retried 1 time(s): "
-	value, err := x.c.deps.Secrets.Secret(x.ctx, x.r.Account, f[3], arn, stage, version)
-	if err != nil {
-		return "", resourceError(retried+"failed to fetch secret %s from secrets manager: %s", arn, said(err, "secret not found"))
-	}
-	if key == "" {
+	f := strings.Split(valueFrom, ":")
+	value, err := x.c.deps.Secrets.Value(x.r.Account, f[3], valueFrom)
+	if err == nil {
 		return value, nil
 	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal([]byte(value), &object); err != nil {
-		return "", resourceError(retried+"invalid character in the secret %s: it is not a JSON object", arn)
+	const retried = "unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secret from asm: service call has been retried 1 time(s): "
+	if _, ok := errors.AsType[*api.Error](err); ok {
+		return "", resourceError(retried+"failed to fetch secret %s from secrets manager: %s", strings.Join(f[:min(7, len(f))], ":"), said(err))
 	}
-	raw, ok := object[key]
-	if !ok {
-		return "", resourceError(retried+"retrieved secret from Secrets Manager did not contain json key %s", key)
-	}
-	var text string
-	if json.Unmarshal(raw, &text) == nil {
-		return text, nil
-	}
-	return string(raw), nil
+	return "", resourceError(retried+"%s", said(err))
 }
 
 // said is an error in the words of the service that it came from.
-func said(err error, otherwise string) string {
+func said(err error) string {
 	if e, ok := errors.AsType[*api.Error](err); ok {
 		return e.Code + ": " + e.Message
 	}
-	if err != nil {
-		return err.Error()
-	}
-	return otherwise
+	return err.Error()
 }
 
 // mounts are a container's volumes, and those of others that it takes.

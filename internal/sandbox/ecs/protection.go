@@ -11,7 +11,7 @@ import (
 // protectedFor is how long a task is protected if nothing is said.
 const protectedFor = 2 * time.Hour
 
-func (c *Control) updateTaskProtection(call *api.Call, r *region, in *wire.UpdateTaskProtectionInput) (*wire.UpdateTaskProtectionOutput, error) {
+func (c *T) updateTaskProtection(call *api.Call, r *region, in *wire.UpdateTaskProtectionInput) (*wire.UpdateTaskProtectionOutput, error) {
 	cl, err := r.cluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -36,7 +36,7 @@ func (c *Control) updateTaskProtection(call *api.Call, r *region, in *wire.Updat
 	return out, nil
 }
 
-func (c *Control) getTaskProtection(call *api.Call, r *region, in *wire.GetTaskProtectionInput) (*wire.GetTaskProtectionOutput, error) {
+func (c *T) getTaskProtection(call *api.Call, r *region, in *wire.GetTaskProtectionInput) (*wire.GetTaskProtectionOutput, error) {
 	cl, err := r.cluster(in.Cluster)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ const (
 
 // A runner runs one task, from PROVISIONING to STOPPED.
 type runner struct {
-	c       *Control
+	c       *T
 	r       *region
 	cl      *cluster
 	t       *task
@@ -32,7 +32,7 @@ type runner struct {
 }
 
 // launch starts to run a task. The lock is held.
-func (c *Control) launch(r *region, cl *cluster, t *task, s *service) {
+func (c *T) launch(r *region, cl *cluster, t *task, s *service) {
 	x := &runner{c: c, r: r, cl: cl, t: t, def: &t.Definition, service: s, ctx: t.stopping, ended: make(chan *box, len(t.Containers))}
 	c.start(x.run)
 }

@@ -24,7 +24,7 @@ func numberOf(n *int32) string {
 	return number(*n)
 }
 
-func (c *Control) runTask(call *api.Call, r *region, in *wire.RunTaskInput) (*wire.RunTaskOutput, error) {
+func (c *T) runTask(call *api.Call, r *region, in *wire.RunTaskInput) (*wire.RunTaskOutput, error) {
 	cl, err := r.activeCluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func (c *Control) runTask(call *api.Call, r *region, in *wire.RunTaskInput) (*wi
 }
 
 // sameRun answers a call that came before with the same client token.
-func (c *Control) sameRun(r *region, cl *cluster, in *wire.RunTaskInput, count int32) (*wire.RunTaskOutput, error) {
+func (c *T) sameRun(r *region, cl *cluster, in *wire.RunTaskInput, count int32) (*wire.RunTaskOutput, error) {
 	made, ok := r.Tokens["run "+cl.ClusterName+" "+in.ClientToken]
 	if in.ClientToken == "" || !ok {
 		return nil, nil
@@ -122,7 +122,7 @@ func (r *region) launchType(cl *cluster, launch string, strategy []wire.Capacity
 }
 
 // checkOrder refuses what RunTask and services refuse of tasks.
-func (c *Control) checkOrder(o order) error {
+func (c *T) checkOrder(o order) error {
 	def := &o.rev.TaskDefinition
 	if o.launch == "FARGATE" && !slices.Contains(def.Compatibilities, "FARGATE") {
 		return badParameter("Task definition does not support launch_type FARGATE.")
@@ -165,7 +165,7 @@ func propagated(from string, own []wire.Tag, rev *revision, s *service) []wire.T
 	return tags
 }
 
-func (c *Control) startTask(call *api.Call, r *region, in *wire.StartTaskInput) (*wire.StartTaskOutput, error) {
+func (c *T) startTask(call *api.Call, r *region, in *wire.StartTaskInput) (*wire.StartTaskOutput, error) {
 	cl, err := r.activeCluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -193,7 +193,7 @@ func (c *Control) startTask(call *api.Call, r *region, in *wire.StartTaskInput) 
 	return out, nil
 }
 
-func (c *Control) stopTask(call *api.Call, r *region, in *wire.StopTaskInput) (*wire.StopTaskOutput, error) {
+func (c *T) stopTask(call *api.Call, r *region, in *wire.StopTaskInput) (*wire.StopTaskOutput, error) {
 	cl, err := r.cluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -211,7 +211,7 @@ func (c *Control) stopTask(call *api.Call, r *region, in *wire.StopTaskInput) (*
 	return &wire.StopTaskOutput{Task: &v}, nil
 }
 
-func (c *Control) listTasks(call *api.Call, r *region, in *wire.ListTasksInput) (*wire.ListTasksOutput, error) {
+func (c *T) listTasks(call *api.Call, r *region, in *wire.ListTasksInput) (*wire.ListTasksOutput, error) {
 	cl, err := r.cluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -257,7 +257,7 @@ func listed(t *task, in *wire.ListTasksInput) bool {
 		(in.ContainerInstance == "" || lastPart(in.ContainerInstance) == lastPart(t.ContainerInstanceArn))
 }
 
-func (c *Control) describeTasks(call *api.Call, r *region, in *wire.DescribeTasksInput) (*wire.DescribeTasksOutput, error) {
+func (c *T) describeTasks(call *api.Call, r *region, in *wire.DescribeTasksInput) (*wire.DescribeTasksOutput, error) {
 	cl, err := r.cluster(in.Cluster)
 	if err != nil {
 		return nil, err

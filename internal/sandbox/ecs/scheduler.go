@@ -15,9 +15,13 @@ import (
 const lookEvery = 200 * time.Millisecond
 
 // schedule brings a service's tasks to what it says, until it is INACTIVE.
-func (c *Control) schedule(r *region, cl *cluster, s *service) {
+func (c *T) schedule(r *region, cl *cluster, s *service) {
 	for {
 		c.mu.Lock()
+		if c.closed {
+			c.mu.Unlock()
+			return
+		}
 		busy := c.step(r, cl, s)
 		done := s.Status == "INACTIVE"
 		c.mu.Unlock()
@@ -38,7 +42,7 @@ func (c *Control) schedule(r *region, cl *cluster, s *service) {
 }
 
 // step does what can be done now, and reports whether to look again soon. The lock is held.
-func (c *Control) step(r *region, cl *cluster, s *service) (busy bool) {
+func (c *T) step(r *region, cl *cluster, s *service) (busy bool) {
 	tasks := c.tasksOf(cl, s)
 	c.noteFailures(s, tasks)
 	if s.Status == "DRAINING" {
@@ -56,7 +60,7 @@ func (c *Control) step(r *region, cl *cluster, s *service) (busy bool) {
 }
 
 // tasksOf are the service's tasks that have not stopped, or not been counted.
-func (c *Control) tasksOf(cl *cluster, s *service) []*task {
+func (c *T) tasksOf(cl *cluster, s *service) []*task {
 	var all []*task
 	for _, t := range cl.Tasks {
 		if t.Service == s.ServiceName && (t.LastStatus != statusStopped || !t.counted) {
@@ -83,7 +87,7 @@ type tally struct {
 }
 
 // count counts a deployment's tasks. The lock is held.
-func (c *Control) count(cl *cluster, d *rollout) tally {
+func (c *T) count(cl *cluster, d *rollout) tally {
 	var n tally
 	for _, t := range cl.Tasks {
 		if t.StartedBy != d.Id {
@@ -113,7 +117,7 @@ func (c *Control) count(cl *cluster, d *rollout) tally {
 }
 
 // ready reports whether a task serves: it runs, and whoever checks its health is content.
-func (c *Control) ready(t *task) bool {
+func (c *T) ready(t *task) bool {
 	if t.phase() != phaseRunning {
 		return false
 	}
@@ -135,7 +139,7 @@ func (c *Control) ready(t *task) bool {
 }
 
 // noteFailures counts tasks that ended though they should not have.
-func (c *Control) noteFailures(s *service, tasks []*task) {
+func (c *T) noteFailures(s *service, tasks []*task) {
 	for _, t := range tasks {
 		if t.counted || t.wanted() {
 			continue
@@ -164,14 +168,14 @@ func (c *Control) noteFailures(s *service, tasks []*task) {
 
 // delay is how long to wait before the next try after n failures: on AWS up to
 // fifteen minutes.
-func (c *Control) delay(n int) time.Duration {
+func (c *T) delay(n int) time.Duration {
 	n = min(n, 10)
 	least := time.Duration(n) * 50 * time.Millisecond
 	return max(least, c.w.Takes(min(15*time.Minute, time.Second<<n)))
 }
 
 // drainService ends a service that was deleted.
-func (c *Control) drainService(s *service, tasks []*task) {
+func (c *T) drainService(s *service, tasks []*task) {
 	left := 0
 	for _, t := range tasks {
 		c.askStop(t, codeScheduler, "Scaling activity initiated by (deployment "+t.StartedBy+")")
@@ -191,7 +195,7 @@ func (c *Control) drainService(s *service, tasks []*task) {
 }
 
 // replaceUnhealthy stops tasks that their health checks have given up; fill starts others.
-func (c *Control) replaceUnhealthy(s *service, tasks []*task) {
+func (c *T) replaceUnhealthy(s *service, tasks []*task) {
 	for _, t := range tasks {
 		if !t.wanted() || t.phase() != phaseRunning {
 			continue
@@ -231,7 +235,7 @@ func (s *service) bounds() (least, most int) {
 
 // fill starts tasks of the PRIMARY deployment that are missing, as many as the
 // maximum allows.
-func (c *Control) fill(r *region, cl *cluster, s *service) {
+func (c *T) fill(r *region, cl *cluster, s *service) {
 	p := s.Rollouts[0]
 	if p.RolloutState == "FAILED" || time.Now().Before(s.until) {
 		return
@@ -245,7 +249,7 @@ func (c *Control) fill(r *region, cl *cluster, s *service) {
 }
 
 // startTasks starts n tasks of a deployment, or tells why that cannot be.
-func (c *Control) startTasks(r *region, cl *cluster, s *service, d *rollout, n int) {
+func (c *T) startTasks(r *region, cl *cluster, s *service, d *rollout, n int) {
 	rev, err := r.taskDefinition(d.TaskDefinition)
 	if err != nil || n <= 0 {
 		return
@@ -271,7 +275,7 @@ func (c *Control) startTasks(r *region, cl *cluster, s *service, d *rollout, n i
 }
 
 // unplaced says, once for each deployment, that there is no room.
-func (c *Control) unplaced(s *service, d *rollout, f *wire.Failure) {
+func (c *T) unplaced(s *service, d *rollout, f *wire.Failure) {
 	s.until = time.Now().Add(time.Second)
 	if d.Placed {
 		return
@@ -285,7 +289,7 @@ func (c *Control) unplaced(s *service, d *rollout, f *wire.Failure) {
 }
 
 // orderOf is what a deployment's tasks are like.
-func (c *Control) orderOf(s *service, d *rollout, rev *revision) order {
+func (c *T) orderOf(s *service, d *rollout, rev *revision) order {
 	o := order{
 		rev: rev, launch: d.LaunchType, platform: d.PlatformVersion, network: d.NetworkConfiguration, startedBy: d.Id, service: s.ServiceName,
 		group: "service:" + s.ServiceName, exec: s.EnableExecuteCommand, tags: propagated(s.PropagateTags, nil, rev, s),
@@ -304,7 +308,7 @@ func (c *Control) orderOf(s *service, d *rollout, rev *revision) order {
 
 // retire stops tasks that are too many: of older deployments, as far as enough
 // stay healthy, and of the PRIMARY one when the service is scaled in.
-func (c *Control) retire(cl *cluster, s *service) {
+func (c *T) retire(cl *cluster, s *service) {
 	p := s.Rollouts[0]
 	if p.RolloutState == "FAILED" {
 		return
@@ -337,7 +341,7 @@ func (c *Control) retire(cl *cluster, s *service) {
 }
 
 // stoppable are a deployment's tasks, those first that are missed least.
-func (c *Control) stoppable(cl *cluster, s *service, d *rollout) []*task {
+func (c *T) stoppable(cl *cluster, s *service, d *rollout) []*task {
 	all := slices.DeleteFunc(c.tasksOf(cl, s), func(t *task) bool { return t.StartedBy != d.Id || !t.wanted() })
 	slices.SortStableFunc(all, func(a, b *task) int {
 		return boolOrder(c.ready(a)) - boolOrder(c.ready(b))
@@ -352,14 +356,14 @@ func boolOrder(b bool) int {
 	return 0
 }
 
-func (c *Control) retireTask(s *service, t *task) {
+func (c *T) retireTask(s *service, t *task) {
 	s.Steady = false
 	c.event(s, "has stopped 1 running tasks: (task %s).", t.id())
 	c.askStop(t, codeScheduler, "Scaling activity initiated by (deployment "+s.Rollouts[0].Id+")")
 }
 
 // complete ends the deployment when its tasks serve and all others are gone.
-func (c *Control) complete(cl *cluster, s *service) {
+func (c *T) complete(cl *cluster, s *service) {
 	p := s.Rollouts[0]
 	n := c.count(cl, p)
 	if n.settled > 0 {

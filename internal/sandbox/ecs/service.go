@@ -50,7 +50,7 @@ func (s *service) wake() {
 const maxEvents = 100
 
 // event writes down what happened to a service, in AWS's words. The lock is held.
-func (c *Control) event(s *service, format string, args ...any) {
+func (c *T) event(s *service, format string, args ...any) {
 	e := wire.ServiceEvent{Id: uuid(), CreatedAt: epoch.At(c.now()), Message: "(service " + s.ServiceName + ") " + fmt.Sprintf(format, args...)}
 	s.Events = append([]wire.ServiceEvent{e}, s.Events...)
 	if len(s.Events) > maxEvents {
@@ -67,7 +67,7 @@ func (cl *cluster) findService(name string) *service {
 	return s
 }
 
-func (c *Control) createService(call *api.Call, r *region, in *wire.CreateServiceInput) (*wire.CreateServiceOutput, error) {
+func (c *T) createService(call *api.Call, r *region, in *wire.CreateServiceInput) (*wire.CreateServiceOutput, error) {
 	cl, err := r.activeCluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func (c *Control) createService(call *api.Call, r *region, in *wire.CreateServic
 }
 
 // newService makes a service of what CreateService says, with AWS's defaults.
-func (c *Control) newService(r *region, cl *cluster, in *wire.CreateServiceInput) (*service, *revision, error) {
+func (c *T) newService(r *region, cl *cluster, in *wire.CreateServiceInput) (*service, *revision, error) {
 	if d := in.DeploymentController; d != nil && d.Type != "ECS" {
 		return nil, nil, badParameter("The deployment controller %s is not supported: bake's sandbox has ECS alone.", d.Type)
 	}
@@ -222,7 +222,7 @@ func mergeDeployment(present, given *wire.DeploymentConfiguration) *wire.Deploym
 }
 
 // checkService refuses what AWS refuses of a service.
-func (c *Control) checkService(r *region, s *service, rev *revision) error {
+func (c *T) checkService(r *region, s *service, rev *revision) error {
 	o := order{rev: rev, launch: s.LaunchType, network: s.NetworkConfiguration, exec: s.EnableExecuteCommand}
 	if s.LaunchType == "" {
 		o.launch, o.provider = "EC2", s.CapacityProviderStrategy[0].CapacityProvider
@@ -251,7 +251,7 @@ func (c *Control) checkService(r *region, s *service, rev *revision) error {
 	return nil
 }
 
-func (c *Control) checkBalancer(lb *wire.LoadBalancer, rev *revision) error {
+func (c *T) checkBalancer(lb *wire.LoadBalancer, rev *revision) error {
 	if lb.TargetGroupArn == "" {
 		return badParameter("A target group must be specified: bake's sandbox has no Classic Load Balancers.")
 	}
@@ -280,7 +280,7 @@ func (c *Control) checkBalancer(lb *wire.LoadBalancer, rev *revision) error {
 	return nil
 }
 
-func (c *Control) updateService(call *api.Call, r *region, in *wire.UpdateServiceInput) (*wire.UpdateServiceOutput, error) {
+func (c *T) updateService(call *api.Call, r *region, in *wire.UpdateServiceInput) (*wire.UpdateServiceOutput, error) {
 	cl, err := r.activeCluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -310,7 +310,7 @@ func (c *Control) updateService(call *api.Call, r *region, in *wire.UpdateServic
 
 // change applies an update to s, a copy, and reports whether that makes a new
 // deployment.
-func (c *Control) change(r *region, cl *cluster, s *service, in *wire.UpdateServiceInput) (*revision, bool, error) {
+func (c *T) change(r *region, cl *cluster, s *service, in *wire.UpdateServiceInput) (*revision, bool, error) {
 	deploys := in.ForceNewDeployment
 	name := s.TaskDefinition
 	if in.TaskDefinition != "" {
@@ -385,7 +385,7 @@ func changeQuietly(s *service, in *wire.UpdateServiceInput) {
 	}
 }
 
-func (c *Control) describeServices(call *api.Call, r *region, in *wire.DescribeServicesInput) (*wire.DescribeServicesOutput, error) {
+func (c *T) describeServices(call *api.Call, r *region, in *wire.DescribeServicesInput) (*wire.DescribeServicesOutput, error) {
 	cl, err := r.cluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -409,7 +409,7 @@ func (c *Control) describeServices(call *api.Call, r *region, in *wire.DescribeS
 }
 
 // serviceView is the service as it is answered, its counts of now.
-func (c *Control) serviceView(cl *cluster, s *service, tags bool) *wire.Service {
+func (c *T) serviceView(cl *cluster, s *service, tags bool) *wire.Service {
 	v := s.Service
 	v.Deployments = []wire.Deployment{}
 	v.RunningCount, v.PendingCount = 0, 0
@@ -434,7 +434,7 @@ func (c *Control) serviceView(cl *cluster, s *service, tags bool) *wire.Service 
 	return &v
 }
 
-func (c *Control) listServices(call *api.Call, r *region, in *wire.ListServicesInput) (*wire.ListServicesOutput, error) {
+func (c *T) listServices(call *api.Call, r *region, in *wire.ListServicesInput) (*wire.ListServicesOutput, error) {
 	cl, err := r.cluster(in.Cluster)
 	if err != nil {
 		return nil, err
@@ -454,7 +454,7 @@ func (c *Control) listServices(call *api.Call, r *region, in *wire.ListServicesI
 	return &wire.ListServicesOutput{ServiceArns: part, NextToken: next}, err
 }
 
-func (c *Control) deleteService(call *api.Call, r *region, in *wire.DeleteServiceInput) (*wire.DeleteServiceOutput, error) {
+func (c *T) deleteService(call *api.Call, r *region, in *wire.DeleteServiceInput) (*wire.DeleteServiceOutput, error) {
 	cl, err := r.activeCluster(in.Cluster)
 	if err != nil {
 		return nil, err

@@ -25,17 +25,17 @@ func (r *region) setting(call *api.Call, name, value string) (*wire.Setting, err
 	return &wire.Setting{Name: name, Value: value, PrincipalArn: "arn:aws:iam::" + call.Account + ":root", Type: "user"}, nil
 }
 
-func (c *Control) putAccountSetting(call *api.Call, r *region, in *wire.PutAccountSettingInput) (*wire.PutAccountSettingOutput, error) {
+func (c *T) putAccountSetting(call *api.Call, r *region, in *wire.PutAccountSettingInput) (*wire.PutAccountSettingOutput, error) {
 	s, err := r.setting(call, in.Name, in.Value)
 	return &wire.PutAccountSettingOutput{Setting: s}, err
 }
 
-func (c *Control) putAccountSettingDefault(call *api.Call, r *region, in *wire.PutAccountSettingDefaultInput) (*wire.PutAccountSettingDefaultOutput, error) {
+func (c *T) putAccountSettingDefault(call *api.Call, r *region, in *wire.PutAccountSettingDefaultInput) (*wire.PutAccountSettingDefaultOutput, error) {
 	s, err := r.setting(call, in.Name, in.Value)
 	return &wire.PutAccountSettingDefaultOutput{Setting: s}, err
 }
 
-func (c *Control) deleteAccountSetting(call *api.Call, r *region, in *wire.DeleteAccountSettingInput) (*wire.DeleteAccountSettingOutput, error) {
+func (c *T) deleteAccountSetting(call *api.Call, r *region, in *wire.DeleteAccountSettingInput) (*wire.DeleteAccountSettingOutput, error) {
 	value, ok := defaultSettings()[in.Name]
 	if !ok {
 		return nil, badParameter("Invalid setting name: %s", in.Name)
@@ -44,7 +44,7 @@ func (c *Control) deleteAccountSetting(call *api.Call, r *region, in *wire.Delet
 	return &wire.DeleteAccountSettingOutput{Setting: &wire.Setting{Name: in.Name, Value: value, Type: "user"}}, nil
 }
 
-func (c *Control) listAccountSettings(call *api.Call, r *region, in *wire.ListAccountSettingsInput) (*wire.ListAccountSettingsOutput, error) {
+func (c *T) listAccountSettings(call *api.Call, r *region, in *wire.ListAccountSettingsInput) (*wire.ListAccountSettingsOutput, error) {
 	all := maps.Clone(r.Settings)
 	if in.EffectiveSettings {
 		all = defaultSettings()

@@ -35,7 +35,7 @@ type revision struct {
 }
 
 // region returns a place's state. The lock is held.
-func (c *Control) region(p place) *region {
+func (c *T) region(p place) *region {
 	r := c.places[p]
 	if r == nil {
 		r = &region{place: p}

@@ -32,7 +32,7 @@ func (r *region) tagsOf(arn string) (*[]wire.Tag, error) {
 	return nil, badParameter("The specified resource is not valid or was not found. Check that the resource is in your account and region: %s", arn)
 }
 
-func (c *Control) tagResource(call *api.Call, r *region, in *wire.TagResourceInput) (*wire.TagResourceOutput, error) {
+func (c *T) tagResource(call *api.Call, r *region, in *wire.TagResourceInput) (*wire.TagResourceOutput, error) {
 	tags, err := r.tagsOf(in.ResourceArn)
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (c *Control) tagResource(call *api.Call, r *region, in *wire.TagResourceInp
 	return &wire.TagResourceOutput{}, nil
 }
 
-func (c *Control) untagResource(call *api.Call, r *region, in *wire.UntagResourceInput) (*wire.UntagResourceOutput, error) {
+func (c *T) untagResource(call *api.Call, r *region, in *wire.UntagResourceInput) (*wire.UntagResourceOutput, error) {
 	tags, err := r.tagsOf(in.ResourceArn)
 	if err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func (c *Control) untagResource(call *api.Call, r *region, in *wire.UntagResourc
 	return &wire.UntagResourceOutput{}, nil
 }
 
-func (c *Control) listTagsForResource(call *api.Call, r *region, in *wire.ListTagsForResourceInput) (*wire.ListTagsForResourceOutput, error) {
+func (c *T) listTagsForResource(call *api.Call, r *region, in *wire.ListTagsForResourceInput) (*wire.ListTagsForResourceOutput, error) {
 	tags, err := r.tagsOf(in.ResourceArn)
 	if err != nil {
 		return nil, err

@@ -108,7 +108,7 @@ type order struct {
 }
 
 // newTask makes a task, which does not run yet. The lock is held.
-func (c *Control) newTask(r *region, cl *cluster, o order) *task {
+func (c *T) newTask(r *region, cl *cluster, o order) *task {
 	id, now := newID(), c.now()
 	def := o.rev.TaskDefinition
 	t := &task{Definition: def, Service: o.service}
@@ -217,7 +217,7 @@ func (t *task) override(name string) wire.ContainerOverride {
 }
 
 // askStop makes a task stop, for the first reason that is given. The lock is held.
-func (c *Control) askStop(t *task, code, reason string) {
+func (c *T) askStop(t *task, code, reason string) {
 	if t.DesiredStatus == statusStopped {
 		return
 	}
@@ -239,7 +239,7 @@ func (t *task) view(include []string) wire.Task {
 }
 
 // findTask finds a task by id or ARN.
-func (c *Control) findTask(cl *cluster, name string) *task {
+func (c *T) findTask(cl *cluster, name string) *task {
 	if strings.HasPrefix(name, "arn:") && !strings.HasPrefix(resourceOf(name), "task/"+cl.ClusterName+"/") {
 		return nil
 	}

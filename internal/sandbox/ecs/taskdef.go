@@ -11,7 +11,7 @@ import (
 	"bake/internal/sandbox/epoch"
 )
 
-func (c *Control) registerTaskDefinition(call *api.Call, r *region, in *wire.RegisterTaskDefinitionInput) (*wire.RegisterTaskDefinitionOutput, error) {
+func (c *T) registerTaskDefinition(call *api.Call, r *region, in *wire.RegisterTaskDefinitionInput) (*wire.RegisterTaskDefinitionOutput, error) {
 	if err := checkTaskDefinition(in); err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func (r *region) runnable(name string) (*revision, error) {
 	return rev, nil
 }
 
-func (c *Control) describeTaskDefinition(call *api.Call, r *region, in *wire.DescribeTaskDefinitionInput) (*wire.DescribeTaskDefinitionOutput, error) {
+func (c *T) describeTaskDefinition(call *api.Call, r *region, in *wire.DescribeTaskDefinitionInput) (*wire.DescribeTaskDefinitionOutput, error) {
 	rev, err := r.taskDefinition(in.TaskDefinition)
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (c *Control) describeTaskDefinition(call *api.Call, r *region, in *wire.Des
 	return out, nil
 }
 
-func (c *Control) deregisterTaskDefinition(call *api.Call, r *region, in *wire.DeregisterTaskDefinitionInput) (*wire.DeregisterTaskDefinitionOutput, error) {
+func (c *T) deregisterTaskDefinition(call *api.Call, r *region, in *wire.DeregisterTaskDefinitionInput) (*wire.DeregisterTaskDefinitionOutput, error) {
 	if in.TaskDefinition == "" || !strings.Contains(strings.TrimPrefix(in.TaskDefinition, r.arn("")), ":") {
 		return nil, api.Errorf("ClientException", "The revision of the task definition must be specified.")
 	}
@@ -112,7 +112,7 @@ func (c *Control) deregisterTaskDefinition(call *api.Call, r *region, in *wire.D
 	return &wire.DeregisterTaskDefinitionOutput{TaskDefinition: &rev.TaskDefinition}, nil
 }
 
-func (c *Control) deleteTaskDefinitions(call *api.Call, r *region, in *wire.DeleteTaskDefinitionsInput) (*wire.DeleteTaskDefinitionsOutput, error) {
+func (c *T) deleteTaskDefinitions(call *api.Call, r *region, in *wire.DeleteTaskDefinitionsInput) (*wire.DeleteTaskDefinitionsOutput, error) {
 	if len(in.TaskDefinitions) == 0 || len(in.TaskDefinitions) > 10 {
 		return nil, api.Errorf("InvalidParameterException", "You can specify up to 10 task definitions.")
 	}
@@ -153,7 +153,7 @@ func (r *region) inUse(arn string) bool {
 	return false
 }
 
-func (c *Control) listTaskDefinitions(call *api.Call, r *region, in *wire.ListTaskDefinitionsInput) (*wire.ListTaskDefinitionsOutput, error) {
+func (c *T) listTaskDefinitions(call *api.Call, r *region, in *wire.ListTaskDefinitionsInput) (*wire.ListTaskDefinitionsOutput, error) {
 	status := in.Status
 	if status == "" {
 		status = "ACTIVE"
@@ -187,7 +187,7 @@ func (c *Control) listTaskDefinitions(call *api.Call, r *region, in *wire.ListTa
 	return &wire.ListTaskDefinitionsOutput{TaskDefinitionArns: part, NextToken: next}, err
 }
 
-func (c *Control) listTaskDefinitionFamilies(call *api.Call, r *region, in *wire.ListTaskDefinitionFamiliesInput) (*wire.ListTaskDefinitionFamiliesOutput, error) {
+func (c *T) listTaskDefinitionFamilies(call *api.Call, r *region, in *wire.ListTaskDefinitionFamiliesInput) (*wire.ListTaskDefinitionFamiliesOutput, error) {
 	var names []string
 	for name, f := range r.Families {
 		active := false

@@ -34,8 +34,8 @@ type world struct {
 	t        *testing.T
 	url      string
 	registry string
-	control  *ecs.Control
-	logs     *logs.Logs
+	control  *ecs.T
+	logs     *logs.T
 	ecs      *sdk.Client
 	cwl      *cloudwatchlogs.Client
 	base     v1.Image
@@ -71,7 +71,7 @@ func config(url string) aws.Config {
 }
 
 // client is one of another ECS.
-func (w *world) client(c *ecs.Control) *sdk.Client {
+func (w *world) client(c *ecs.T) *sdk.Client {
 	server := httptest.NewServer(api.NewServer(&api.World{Account: "123456789012"}, c.Service()))
 	w.t.Cleanup(server.Close)
 	return sdk.NewFromConfig(config(server.URL))

@@ -14,7 +14,7 @@ import (
 // maxEvents is how many events one answer holds at most.
 const maxEvents = 10000
 
-func (l *Logs) putLogEvents(call *api.Call, r *region, in *wire.PutLogEventsInput) (*wire.PutLogEventsOutput, error) {
+func (l *T) putLogEvents(call *api.Call, r *region, in *wire.PutLogEventsInput) (*wire.PutLogEventsOutput, error) {
 	g, s, err := r.stream(in.LogGroupName, "", in.LogStreamName)
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func within(at int64, start, end *int64) bool {
 	return (start == nil || at >= *start) && (end == nil || at < *end)
 }
 
-func (l *Logs) getLogEvents(call *api.Call, r *region, in *wire.GetLogEventsInput) (*wire.GetLogEventsOutput, error) {
+func (l *T) getLogEvents(call *api.Call, r *region, in *wire.GetLogEventsInput) (*wire.GetLogEventsOutput, error) {
 	_, s, err := r.stream(in.LogGroupName, in.LogGroupIdentifier, in.LogStreamName)
 	if err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ type found struct {
 	stream string
 }
 
-func (l *Logs) filterLogEvents(call *api.Call, r *region, in *wire.FilterLogEventsInput) (*wire.FilterLogEventsOutput, error) {
+func (l *T) filterLogEvents(call *api.Call, r *region, in *wire.FilterLogEventsInput) (*wire.FilterLogEventsOutput, error) {
 	name := in.LogGroupName
 	if name == "" {
 		name = in.LogGroupIdentifier

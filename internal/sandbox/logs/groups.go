@@ -19,7 +19,7 @@ func badParameter(format string, args ...any) error {
 	return api.Errorf("InvalidParameterException", format, args...)
 }
 
-func (l *Logs) createLogGroup(call *api.Call, r *region, in *wire.CreateLogGroupInput) (*wire.CreateLogGroupOutput, error) {
+func (l *T) createLogGroup(call *api.Call, r *region, in *wire.CreateLogGroupInput) (*wire.CreateLogGroupOutput, error) {
 	if !groupName.MatchString(in.LogGroupName) {
 		return nil, badParameter("1 validation error detected: Value '%s' at 'logGroupName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\.\\-_/#A-Za-z0-9]+", in.LogGroupName)
 	}
@@ -35,7 +35,7 @@ func (l *Logs) createLogGroup(call *api.Call, r *region, in *wire.CreateLogGroup
 	return &wire.CreateLogGroupOutput{}, nil
 }
 
-func (l *Logs) deleteLogGroup(call *api.Call, r *region, in *wire.DeleteLogGroupInput) (*wire.DeleteLogGroupOutput, error) {
+func (l *T) deleteLogGroup(call *api.Call, r *region, in *wire.DeleteLogGroupInput) (*wire.DeleteLogGroupOutput, error) {
 	g, err := r.group(in.LogGroupName)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func (l *Logs) deleteLogGroup(call *api.Call, r *region, in *wire.DeleteLogGroup
 	return &wire.DeleteLogGroupOutput{}, nil
 }
 
-func (l *Logs) describeLogGroups(call *api.Call, r *region, in *wire.DescribeLogGroupsInput) (*wire.DescribeLogGroupsOutput, error) {
+func (l *T) describeLogGroups(call *api.Call, r *region, in *wire.DescribeLogGroupsInput) (*wire.DescribeLogGroupsOutput, error) {
 	if in.LogGroupNamePrefix != "" && in.LogGroupNamePattern != "" {
 		return nil, badParameter("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
 	}
@@ -68,7 +68,7 @@ func retentions() []int32 {
 	return []int32{1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653}
 }
 
-func (l *Logs) putRetentionPolicy(call *api.Call, r *region, in *wire.PutRetentionPolicyInput) (*wire.PutRetentionPolicyOutput, error) {
+func (l *T) putRetentionPolicy(call *api.Call, r *region, in *wire.PutRetentionPolicyInput) (*wire.PutRetentionPolicyOutput, error) {
 	g, err := r.group(in.LogGroupName)
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (l *Logs) putRetentionPolicy(call *api.Call, r *region, in *wire.PutRetenti
 	return &wire.PutRetentionPolicyOutput{}, nil
 }
 
-func (l *Logs) deleteRetentionPolicy(call *api.Call, r *region, in *wire.DeleteRetentionPolicyInput) (*wire.DeleteRetentionPolicyOutput, error) {
+func (l *T) deleteRetentionPolicy(call *api.Call, r *region, in *wire.DeleteRetentionPolicyInput) (*wire.DeleteRetentionPolicyOutput, error) {
 	g, err := r.group(in.LogGroupName)
 	if err != nil {
 		return nil, err
@@ -89,7 +89,7 @@ func (l *Logs) deleteRetentionPolicy(call *api.Call, r *region, in *wire.DeleteR
 	return &wire.DeleteRetentionPolicyOutput{}, nil
 }
 
-func (l *Logs) createLogStream(call *api.Call, r *region, in *wire.CreateLogStreamInput) (*wire.CreateLogStreamOutput, error) {
+func (l *T) createLogStream(call *api.Call, r *region, in *wire.CreateLogStreamInput) (*wire.CreateLogStreamOutput, error) {
 	g, err := r.group(in.LogGroupName)
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (l *Logs) createLogStream(call *api.Call, r *region, in *wire.CreateLogStre
 	return &wire.CreateLogStreamOutput{}, nil
 }
 
-func (l *Logs) deleteLogStream(call *api.Call, r *region, in *wire.DeleteLogStreamInput) (*wire.DeleteLogStreamOutput, error) {
+func (l *T) deleteLogStream(call *api.Call, r *region, in *wire.DeleteLogStreamInput) (*wire.DeleteLogStreamOutput, error) {
 	g, s, err := r.stream(in.LogGroupName, "", in.LogStreamName)
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func (l *Logs) deleteLogStream(call *api.Call, r *region, in *wire.DeleteLogStre
 	return &wire.DeleteLogStreamOutput{}, nil
 }
 
-func (l *Logs) describeLogStreams(call *api.Call, r *region, in *wire.DescribeLogStreamsInput) (*wire.DescribeLogStreamsOutput, error) {
+func (l *T) describeLogStreams(call *api.Call, r *region, in *wire.DescribeLogStreamsInput) (*wire.DescribeLogStreamsOutput, error) {
 	name := in.LogGroupName
 	if name == "" {
 		name = in.LogGroupIdentifier
@@ -171,7 +171,7 @@ func pageStreams(all []*stream, in *wire.DescribeLogStreamsInput) *wire.Describe
 	return out
 }
 
-func (l *Logs) tagLogGroup(call *api.Call, r *region, in *wire.TagLogGroupInput) (*wire.TagLogGroupOutput, error) {
+func (l *T) tagLogGroup(call *api.Call, r *region, in *wire.TagLogGroupInput) (*wire.TagLogGroupOutput, error) {
 	g, err := r.group(in.LogGroupName)
 	if err == nil {
 		maps.Copy(g.Tags, in.Tags)
@@ -179,7 +179,7 @@ func (l *Logs) tagLogGroup(call *api.Call, r *region, in *wire.TagLogGroupInput)
 	return &wire.TagLogGroupOutput{}, err
 }
 
-func (l *Logs) untagLogGroup(call *api.Call, r *region, in *wire.UntagLogGroupInput) (*wire.UntagLogGroupOutput, error) {
+func (l *T) untagLogGroup(call *api.Call, r *region, in *wire.UntagLogGroupInput) (*wire.UntagLogGroupOutput, error) {
 	g, err := r.group(in.LogGroupName)
 	if err == nil {
 		maps.DeleteFunc(g.Tags, func(k, _ string) bool { return slices.Contains(in.Tags, k) })
@@ -187,7 +187,7 @@ func (l *Logs) untagLogGroup(call *api.Call, r *region, in *wire.UntagLogGroupIn
 	return &wire.UntagLogGroupOutput{}, err
 }
 
-func (l *Logs) listTagsLogGroup(call *api.Call, r *region, in *wire.ListTagsLogGroupInput) (*wire.ListTagsLogGroupOutput, error) {
+func (l *T) listTagsLogGroup(call *api.Call, r *region, in *wire.ListTagsLogGroupInput) (*wire.ListTagsLogGroupOutput, error) {
 	g, err := r.group(in.LogGroupName)
 	if err != nil {
 		return nil, err
@@ -195,7 +195,7 @@ func (l *Logs) listTagsLogGroup(call *api.Call, r *region, in *wire.ListTagsLogG
 	return &wire.ListTagsLogGroupOutput{Tags: maps.Clone(g.Tags)}, nil
 }
 
-func (l *Logs) tagResource(call *api.Call, r *region, in *wire.TagResourceInput) (*wire.TagResourceOutput, error) {
+func (l *T) tagResource(call *api.Call, r *region, in *wire.TagResourceInput) (*wire.TagResourceOutput, error) {
 	g, err := r.group(in.ResourceArn)
 	if err == nil {
 		maps.Copy(g.Tags, in.Tags)
@@ -203,7 +203,7 @@ func (l *Logs) tagResource(call *api.Call, r *region, in *wire.TagResourceInput)
 	return &wire.TagResourceOutput{}, err
 }
 
-func (l *Logs) untagResource(call *api.Call, r *region, in *wire.UntagResourceInput) (*wire.UntagResourceOutput, error) {
+func (l *T) untagResource(call *api.Call, r *region, in *wire.UntagResourceInput) (*wire.UntagResourceOutput, error) {
 	g, err := r.group(in.ResourceArn)
 	if err == nil {
 		maps.DeleteFunc(g.Tags, func(k, _ string) bool { return slices.Contains(in.TagKeys, k) })
@@ -211,7 +211,7 @@ func (l *Logs) untagResource(call *api.Call, r *region, in *wire.UntagResourceIn
 	return &wire.UntagResourceOutput{}, err
 }
 
-func (l *Logs) listTagsForResource(call *api.Call, r *region, in *wire.ListTagsForResourceInput) (*wire.ListTagsForResourceOutput, error) {
+func (l *T) listTagsForResource(call *api.Call, r *region, in *wire.ListTagsForResourceInput) (*wire.ListTagsForResourceOutput, error) {
 	g, err := r.group(in.ResourceArn)
 	if err != nil {
 		return nil, err

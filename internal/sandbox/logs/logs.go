@@ -16,8 +16,8 @@ import (
 	"bake/internal/sandbox/logs/wire"
 )
 
-// Logs is the log groups of all accounts and regions. Safe for concurrent use.
-type Logs struct {
+// T is the log groups of all accounts and regions. Safe for concurrent use.
+type T struct {
 	w      *api.World
 	mu     sync.Mutex
 	places map[place]*region
@@ -53,11 +53,11 @@ type event struct {
 	Message            string
 }
 
-// New returns a Logs without groups.
-func New(w *api.World) *Logs { return &Logs{w: w, places: map[place]*region{}} }
+// New returns a T without groups.
+func New(w *api.World) *T { return &T{w: w, places: map[place]*region{}} }
 
 // Service returns the actions of CloudWatch Logs.
-func (l *Logs) Service() *api.Service {
+func (l *T) Service() *api.Service {
 	return &api.Service{
 		Name: "logs", Protocol: api.JSON, Target: "Logs_20140328",
 		Actions: map[string]api.Action{
@@ -83,7 +83,7 @@ func (l *Logs) Service() *api.Service {
 }
 
 // act makes an action of a method that is called under the lock.
-func act[In, Out any](l *Logs, f func(call *api.Call, r *region, in *In) (*Out, error)) api.Action {
+func act[In, Out any](l *T, f func(call *api.Call, r *region, in *In) (*Out, error)) api.Action {
 	return api.Do(func(_ context.Context, call *api.Call, in *In) (*Out, error) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -91,7 +91,7 @@ func act[In, Out any](l *Logs, f func(call *api.Call, r *region, in *In) (*Out, 
 	})
 }
 
-func (l *Logs) region(account, name string) *region {
+func (l *T) region(account, name string) *region {
 	p := place{account, name}
 	if l.places[p] == nil {
 		l.places[p] = &region{place: p, Groups: map[string]*group{}}
@@ -99,11 +99,11 @@ func (l *Logs) region(account, name string) *region {
 	return l.places[p]
 }
 
-func (l *Logs) now() int64 { return l.w.Now().UnixMilli() }
+func (l *T) now() int64 { return l.w.Now().UnixMilli() }
 
 // EnsureStream makes a stream that is not there yet, and its group if create is
 // true. Without the group it returns ResourceNotFoundException, as CreateLogStream does.
-func (l *Logs) EnsureStream(account, regionName, groupName, streamName string, create bool) error {
+func (l *T) EnsureStream(account, regionName, groupName, streamName string, create bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.region(account, regionName)
@@ -121,7 +121,7 @@ func (l *Logs) EnsureStream(account, regionName, groupName, streamName string, c
 }
 
 // Append adds one event to a stream; it is lost if there is no such stream.
-func (l *Logs) Append(account, regionName, groupName, streamName string, at time.Time, message string) {
+func (l *T) Append(account, regionName, groupName, streamName string, at time.Time, message string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	g := l.region(account, regionName).Groups[groupName]
@@ -134,7 +134,7 @@ func (l *Logs) Append(account, regionName, groupName, streamName string, at time
 // eventOverhead is what AWS counts for an event beside its text, in bytes.
 const eventOverhead = 26
 
-func (l *Logs) add(g *group, s *stream, at int64, message string) {
+func (l *T) add(g *group, s *stream, at int64, message string) {
 	l.seq++
 	e := event{Seq: l.seq, Timestamp: at, Arrived: l.now(), Message: message}
 	i := len(s.Events)
@@ -147,7 +147,7 @@ func (l *Logs) add(g *group, s *stream, at int64, message string) {
 	*g.StoredBytes += int64(len(message) + eventOverhead)
 }
 
-func (l *Logs) addGroup(r *region, name string) *group {
+func (l *T) addGroup(r *region, name string) *group {
 	arn := fmt.Sprintf("arn:aws:logs:%s:%s:log-group:%s", r.Region, r.Account, name)
 	g := &group{Tags: map[string]string{}, Streams: map[string]*stream{}}
 	g.LogGroup = wire.LogGroup{LogGroupName: name, Arn: arn + ":*", LogGroupArn: arn, CreationTime: new(l.now()), MetricFilterCount: new(int32(0)), StoredBytes: new(int64(0)), LogGroupClass: "STANDARD"}
@@ -155,7 +155,7 @@ func (l *Logs) addGroup(r *region, name string) *group {
 	return g
 }
 
-func (l *Logs) addStream(r *region, g *group, name string) {
+func (l *T) addStream(r *region, g *group, name string) {
 	s := &stream{}
 	s.LogStream = wire.LogStream{LogStreamName: name, Arn: strings.TrimSuffix(g.Arn, "*") + "log-stream:" + name, CreationTime: new(l.now()), StoredBytes: new(int64(0)), UploadSequenceToken: "49039859639868436839374"}
 	g.Streams[name] = s
@@ -212,7 +212,7 @@ type state struct {
 }
 
 // Save returns all groups with their events.
-func (l *Logs) Save() (json.RawMessage, error) {
+func (l *T) Save() (json.RawMessage, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := state{Seq: l.seq}
@@ -223,7 +223,7 @@ func (l *Logs) Save() (json.RawMessage, error) {
 }
 
 // Load replaces everything by what Save returned.
-func (l *Logs) Load(data json.RawMessage) error {
+func (l *T) Load(data json.RawMessage) error {
 	var s state
 	if err := json.Unmarshal(data, &s); err != nil {
 		return fmt.Errorf("reading the state of CloudWatch Logs: %w", err)
