@@ -9,6 +9,7 @@ import (
 	"bake/steps/amazon"
 	"bake/steps/amazon/ami"
 	"bake/steps/amazon/ecr"
+	"bake/steps/amazon/ecs"
 	"bake/steps/amazon/image"
 	"bake/steps/amazon/keypair"
 	"bake/steps/container"
@@ -27,6 +28,9 @@ type Deps struct {
 	Cleaners []map[string]builder.Cleaner
 }
 
+// ECS is what deployments need.
+func (d Deps) ECS() ecs.Deps { return ecs.Deps{Cloud: d.Amazon, Registry: d.Publish.Registry} }
+
 // Sources returns every kind of source.
 func Sources(d Deps) map[string]func() builder.Source {
 	all := container.Sources(d.Container)
@@ -41,12 +45,13 @@ func Outputs(d Deps) map[string]func() builder.Output {
 	all["keypair"] = keypair.New(d.Amazon)
 	maps.Copy(all, image.Outputs(image.Deps{Cloud: d.Amazon}))
 	maps.Copy(all, ecr.Outputs(d.ECR))
+	maps.Copy(all, ecs.Outputs(d.ECS()))
 	return all
 }
 
 // Cleaners returns what removes each kind of resource.
 func Cleaners(d Deps) map[string]builder.Cleaner {
-	all := map[string]builder.Cleaner{}
+	all := ecs.Cleaners(d.ECS())
 	maps.Copy(all, ecr.Cleaners(d.ECR))
 	for _, c := range d.Cleaners {
 		maps.Copy(all, c)

@@ -69,7 +69,7 @@ func compare(path, pattern string, a, b any, out *[]Difference) {
 }
 
 func compareMaps(path, pattern string, a, b map[string]any, out *[]Difference) {
-	keys := slices.Sorted(maps.Keys(a))
+	keys := sortedKeys(a)
 	for k := range b {
 		if _, ok := a[k]; !ok {
 			keys = append(keys, k)
@@ -148,3 +148,5 @@ func WriteDifferences(w io.Writer, changes []Difference) error {
 	}
 	return nil
 }
+
+func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }

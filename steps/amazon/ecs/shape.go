@@ -38,7 +38,7 @@ func (f *filler) add(d *templates.Diagnostic, hint string) {
 
 func (f *filler) value(b templates.Block, v reflect.Value, key string) {
 	switch {
-	case b.IsNull():
+	case b.IsZero() || b.IsNull():
 		return
 	case b.Unresolved() && !b.IsMapping() && !b.IsList():
 		return // not known yet
