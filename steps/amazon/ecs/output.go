@@ -19,7 +19,7 @@ func Outputs(d Deps) map[string]func() builder.Output {
 type Output struct {
 	amazon.Access
 	Cluster string `yaml:"cluster" default:"default" doc:"Name or ARN of the cluster."`
-	Service string `yaml:"service" doc:"Name of the service; it is made if it is missing. Without one only the tasks under before and after run."`
+	Service string `yaml:"service" bake:"main" doc:"Name of the service; it is made if it is missing. Without one only the tasks under before and after run."`
 
 	Container string               `yaml:"container" doc:"The container that gets the image and the changes beside this key; may be left out if there is only one."`
 	Image     string               `yaml:"image" doc:"Its image; default: what the ecr or registry output before this one pushed, by digest."`
