@@ -20,6 +20,7 @@ func All() map[string]func() builder.Provisioner {
 		"directory": func() builder.Provisioner { return new(Directory) },
 		"link":      func() builder.Provisioner { return new(Link) },
 		"line":      func() builder.Provisioner { return new(Line) },
+		"download":  func() builder.Provisioner { return new(Download) },
 		"fetch":     func() builder.Provisioner { return new(Fetch) },
 		"checkout":  func() builder.Provisioner { return new(Checkout) },
 

@@ -39,6 +39,7 @@ func Suite(t *testing.T, comm func(t *testing.T) builder.Communicator) {
 		{"wait", wait},
 		{"fetch", fetch},
 		{"fetch: archives", fetchArchives},
+		{"download", download},
 		{"checkout", checkout},
 		{"local", local},
 		{"ansible", ansible},

@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -249,4 +250,41 @@ func ansible(t *testing.T, b *Bench) {
 	b.Do(t, "ansible", "{playbook: play.yml, extra_vars: {text: hello}}", Changed)
 	b.WantTree(t, "/suite-ansible", `-rw-r--r-- 0:0 suite-ansible "hello"`)
 	b.Do(t, "ansible", "{playbook: play.yml, extra_vars: {text: hello}}", Unchanged)
+}
+
+func download(t *testing.T, b *Bench) {
+	b.Do(t, "run", `["mkdir -p /srv/out/deep", "echo one >/srv/out/a", "echo two >'/srv/out/deep/b c'", "chmod 755 /srv/out/a", "ln -s ../a /srv/out/deep/link", "ln /srv/out/a /srv/out/hard", "ln -s /etc/passwd /srv/out/away"]`, Changed)
+	dir := filepath.Join(t.TempDir(), "here")
+	b.Do(t, "download", fmt.Sprintf(`{from: /srv/out, to: %s/}`, dir), Changed)
+	b.Do(t, "download", fmt.Sprintf(`{from: /srv/out, to: %s/}`, dir), Changed) // over what is there
+	for name, want := range map[string]string{"out/a": "one\n", "out/deep/b c": "two\n", "out/hard": "one\n"} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
+			t.Errorf("%s is %q, %v", name, got, err)
+		}
+	}
+	for name, want := range map[string]string{"out/deep/link": "../a", "out/away": "/etc/passwd"} {
+		if got, err := os.Readlink(filepath.Join(dir, name)); err != nil || got != want {
+			t.Errorf("%s leads to %q, %v", name, got, err)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(dir, "out/a")); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("%v, %v", info, err)
+	}
+	b.Do(t, "download", fmt.Sprintf(`{from: /srv/out/a, to: %s/named}`, dir), Changed)
+	if got, err := os.ReadFile(filepath.Join(dir, "named")); err != nil || string(got) != "one\n" {
+		t.Errorf("named is %q, %v", got, err)
+	}
+	// A link that is in the way on this machine is replaced, not followed.
+	away := filepath.Join(t.TempDir(), "away")
+	if err := errors.Join(os.WriteFile(away, []byte("mine"), 0o600), os.Remove(filepath.Join(dir, "named")), os.Symlink(away, filepath.Join(dir, "named"))); err != nil {
+		t.Fatal(err)
+	}
+	b.Do(t, "download", fmt.Sprintf(`{from: /srv/out/a, to: %s/named}`, dir), Changed)
+	if got, err := os.ReadFile(away); err != nil || string(got) != "mine" {
+		t.Errorf("what a link led to is %q, %v", got, err)
+	}
+	if _, err := b.Try(t, "download", fmt.Sprintf(`{from: /srv/none, to: %s/}`, dir)); !errors.Is(err, builder.ErrNotFound) {
+		t.Errorf("what is not there: %v", err)
+	}
+	b.Do(t, "download", fmt.Sprintf(`{from: /srv/none, to: %s/, optional: true}`, dir), Changed)
 }
