@@ -1,0 +1,25 @@
+// Package ec2 is the control plane of Amazon EC2 in the sandbox: instances,
+// volumes, snapshots, images, key pairs, security groups, launch templates and
+// what they need, per account and region, over the query protocol of version
+// 2016-11-15, with AWS's checks and AWS's error codes.
+//
+// # What is real and what is not
+//
+// An instance is a machine of Options.Machines: a root filesystem with an SSH
+// server at an address of its own, 127.x.y.z. That address is the instance's
+// private address, and its public one too if it has one, so that a client
+// reaches it either way. It is not an address of the subnet it is said to be
+// in: subnets are there to be chosen from, and their free addresses are
+// counted, but they route nothing. A PrivateIpAddress that is asked for is
+// checked against the subnet and then not used.
+//
+// Security groups are obeyed: a connection to a machine is let in if a rule of
+// its groups lets it in. The rest of the network (route tables, gateways) is
+// shown, not enforced; all egress is open.
+//
+// A root volume is the machine's disk. Further volumes have states, limits and
+// snapshots like the root's, and keep their contents over detach and snapshot,
+// but a root filesystem has no block devices: nothing appears at /dev/sdf in the machine.
+//
+// Without Options.Machines there are only states.
+package ec2

@@ -1,0 +1,111 @@
+package ec2
+
+import "fmt"
+
+type associationXML struct {
+	Owner     string `xml:"ipOwnerId"`
+	PublicDNS string `xml:"publicDnsName"`
+	PublicIP  string `xml:"publicIp"`
+}
+
+type nicAttachment struct {
+	ID                  string `xml:"attachmentId"`
+	Index               int    `xml:"deviceIndex"`
+	State               string `xml:"status"`
+	At                  string `xml:"attachTime"`
+	DeleteOnTermination bool   `xml:"deleteOnTermination"`
+	Card                int    `xml:"networkCardIndex"`
+	Instance            string `xml:"instanceId,omitempty"`
+	Owner               string `xml:"instanceOwnerId,omitempty"`
+}
+
+type nicAddress struct {
+	Address     string          `xml:"privateIpAddress"`
+	DNS         string          `xml:"privateDnsName"`
+	Primary     bool            `xml:"primary"`
+	Association *associationXML `xml:"association,omitempty"`
+}
+
+type interfaceXML struct {
+	ID          string           `xml:"networkInterfaceId"`
+	Subnet      string           `xml:"subnetId"`
+	VPC         string           `xml:"vpcId"`
+	Zone        string           `xml:"availabilityZone,omitempty"`
+	Description string           `xml:"description"`
+	Owner       string           `xml:"ownerId"`
+	Status      string           `xml:"status"`
+	MAC         string           `xml:"macAddress"`
+	Address     string           `xml:"privateIpAddress"`
+	DNS         string           `xml:"privateDnsName"`
+	SourceCheck bool             `xml:"sourceDestCheck"`
+	Groups      set[groupRef]    `xml:"groupSet"`
+	Attachment  nicAttachment    `xml:"attachment"`
+	Association *associationXML  `xml:"association,omitempty"`
+	Addresses   set[nicAddress]  `xml:"privateIpAddressesSet"`
+	Addresses6  set[ipv6Address] `xml:"ipv6AddressesSet"`
+	Type        string           `xml:"interfaceType"`
+	Tags        *set[tag]        `xml:"tagSet,omitempty"` // only where interfaces are asked for themselves
+}
+
+func (o *op) interfaceXML(n *networkInterface, i *instance) interfaceXML {
+	state := "attached"
+	if i.State == pending && !i.Booted {
+		state = "attaching"
+	}
+	address := n.Address.String()
+	dns := fmt.Sprintf("ip-%s.%s.compute.internal", dashed(address), o.r.Name)
+	v := interfaceXML{ID: n.ID, Subnet: n.Subnet, VPC: n.VPC, Description: n.Description, Owner: n.Owner, Status: "in-use", MAC: n.MAC, Address: address, DNS: dns,
+		SourceCheck: !i.Unchecked, Groups: o.groupRefs(n.Groups), Type: "interface",
+		Attachment: nicAttachment{ID: n.Attachment, Index: n.Index, State: state, At: stamp(n.Created), DeleteOnTermination: n.DeleteOnTermination}}
+	if n.Public && i.State == running {
+		v.Association = &associationXML{"amazon", address, address}
+	}
+	v.Addresses = set[nicAddress]{{address, dns, true, v.Association}}
+	return v
+}
+
+type describeInterfacesIn struct {
+	dry
+	page
+	IDs     []string `q:"NetworkInterfaceId"`
+	Filters []filter `q:"Filter"`
+}
+
+type describeInterfacesOut struct {
+	Interfaces set[interfaceXML] `xml:"networkInterfaceSet"`
+	NextToken  string            `xml:"nextToken,omitempty"`
+}
+
+func (o *op) describeInterfaces(in *describeInterfacesIn) (*describeInterfacesOut, error) {
+	found, next, err := list(o, listing[*networkInterface]{kind: kindInterface, all: o.r.interfaces(), ids: in.IDs, filters: in.Filters, page: in.page, fields: fields[*networkInterface]{
+		"network-interface-id":             one(func(n *networkInterface) string { return n.ID }),
+		"attachment.instance-id":           one(func(n *networkInterface) string { return n.Instance }),
+		"attachment.attachment-id":         one(func(n *networkInterface) string { return n.Attachment }),
+		"attachment.device-index":          one(func(n *networkInterface) string { return fmt.Sprint(n.Index) }),
+		"attachment.delete-on-termination": func(n *networkInterface) []string { return yes(n.DeleteOnTermination) },
+		"subnet-id":                        one(func(n *networkInterface) string { return n.Subnet }),
+		"vpc-id":                           one(func(n *networkInterface) string { return n.VPC }),
+		"availability-zone":                one(func(n *networkInterface) string { return n.Zone }),
+		"group-id":                         func(n *networkInterface) []string { return n.Groups },
+		"private-ip-address":               one(func(n *networkInterface) string { return n.Address.String() }),
+		"addresses.private-ip-address":     one(func(n *networkInterface) string { return n.Address.String() }),
+		"mac-address":                      one(func(n *networkInterface) string { return n.MAC }),
+		"description":                      one(func(n *networkInterface) string { return n.Description }),
+		"status":                           one(func(*networkInterface) string { return "in-use" }),
+		"interface-type":                   one(func(*networkInterface) string { return "interface" }),
+		"owner-id":                         one(func(n *networkInterface) string { return n.Owner }),
+	}})
+	if err != nil {
+		return nil, err
+	}
+	out := &describeInterfacesOut{NextToken: next}
+	for _, n := range found {
+		i := o.r.Instances[n.Instance]
+		v := o.interfaceXML(n, i)
+		v.Zone, v.Attachment.Instance, v.Attachment.Owner = n.Zone, i.ID, i.Owner
+		tags := set[tag](n.Tags)
+		v.Tags = &tags
+		out.Interfaces = append(out.Interfaces, v)
+	}
+	return out, nil
+}

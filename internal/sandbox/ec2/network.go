@@ -1,0 +1,277 @@
+package ec2
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"bake/internal/sandbox/api"
+)
+
+// A vpc is a network: here, a name for subnets and groups.
+type vpc struct {
+	meta
+	CIDR    string
+	Default bool
+}
+
+// A subnet is a part of a VPC in one zone.
+type subnet struct {
+	meta
+	VPC, CIDR, Zone string
+	Default         bool // of its zone
+	PublicIP        bool // to instances launched in it
+}
+
+// A routeTable is a VPC's main one: local, and the internet if there is a gateway.
+type routeTable struct {
+	meta
+	VPC, CIDR, Gateway string
+}
+
+// A gateway is an internet gateway.
+type gateway struct {
+	meta
+	VPC string
+}
+
+// makeDefaultVPC gives an account what AWS gives it in every region.
+func (o *op) makeDefaultVPC(a *account) *vpc {
+	v := o.addVPC("172.31.0.0/16", nil)
+	v.Default = true
+	a.DefaultVPC = v.ID
+	g := &gateway{meta: o.make(kindGateway, nil), VPC: v.ID}
+	o.r.Gateways[g.ID] = g
+	for _, t := range o.r.Routes {
+		if t.VPC == v.ID {
+			t.Gateway = g.ID
+		}
+	}
+	for i, zone := range zonesOf(o.r.Name) {
+		s := &subnet{meta: o.make(kindSubnet, nil), VPC: v.ID, CIDR: fmt.Sprintf("172.31.%d.0/20", 16*i), Zone: zone.name, Default: true, PublicIP: true}
+		o.r.Subnets[s.ID] = s
+	}
+	return v
+}
+
+// addVPC makes a VPC with its main route table and default group.
+func (o *op) addVPC(cidr string, tags []tag) *vpc {
+	v := &vpc{meta: o.make(kindVPC, tags), CIDR: cidr}
+	o.r.VPCs[v.ID] = v
+	t := &routeTable{meta: o.make(kindRoutes, nil), VPC: v.ID, CIDR: cidr}
+	o.r.Routes[t.ID] = t
+	g := o.addGroup(v.ID, "default", "default VPC security group", nil)
+	g.Rules = append(g.Rules, &rule{meta: o.make(kindRule, nil), Group: g.ID, Protocol: "-1", From: -1, To: -1, Source: g.ID, SourceOwner: g.Owner})
+	return v
+}
+
+type vpcXML struct {
+	ID      string         `xml:"vpcId"`
+	Owner   string         `xml:"ownerId"`
+	State   string         `xml:"state"`
+	CIDR    string         `xml:"cidrBlock"`
+	Blocks  set[cidrBlock] `xml:"cidrBlockAssociationSet"`
+	DHCP    string         `xml:"dhcpOptionsId"`
+	Tenancy string         `xml:"instanceTenancy"`
+	Default bool           `xml:"isDefault"`
+	Tags    set[tag]       `xml:"tagSet"`
+}
+
+type cidrBlock struct {
+	ID    string `xml:"associationId"`
+	CIDR  string `xml:"cidrBlock"`
+	State struct {
+		State string `xml:"state"`
+	} `xml:"cidrBlockState"`
+}
+
+func (v *vpc) view() vpcXML {
+	digits := strings.TrimPrefix(v.ID, "vpc-")
+	b := cidrBlock{ID: "vpc-cidr-assoc-" + digits, CIDR: v.CIDR}
+	b.State.State = "associated"
+	return vpcXML{ID: v.ID, Owner: v.Owner, State: "available", CIDR: v.CIDR, Blocks: set[cidrBlock]{b}, DHCP: "dopt-" + digits, Tenancy: "default", Default: v.Default, Tags: v.Tags}
+}
+
+type describeVpcsIn struct {
+	dry
+	page
+	IDs     []string `q:"VpcId"`
+	Filters []filter `q:"Filter"`
+}
+
+type describeVpcsOut struct {
+	Vpcs      set[vpcXML] `xml:"vpcSet"`
+	NextToken string      `xml:"nextToken,omitempty"`
+}
+
+func (o *op) describeVpcs(in *describeVpcsIn) (*describeVpcsOut, error) {
+	isDefault := func(v *vpc) []string { return yes(v.Default) }
+	found, next, err := list(o, listing[*vpc]{kind: kindVPC, all: o.r.VPCs, ids: in.IDs, filters: in.Filters, page: in.page, fields: fields[*vpc]{
+		"vpc-id": one(func(v *vpc) string { return v.ID }), "cidr": one(func(v *vpc) string { return v.CIDR }),
+		"cidr-block-association.cidr-block": one(func(v *vpc) string { return v.CIDR }),
+		"isDefault":                         isDefault, "is-default": isDefault,
+		"owner-id": one(func(v *vpc) string { return v.Owner }), "state": one(func(*vpc) string { return "available" }),
+		"dhcp-options-id": one(func(v *vpc) string { return v.view().DHCP }),
+	}})
+	if err != nil {
+		return nil, err
+	}
+	out := &describeVpcsOut{NextToken: next}
+	for _, v := range found {
+		out.Vpcs = append(out.Vpcs, v.view())
+	}
+	return out, nil
+}
+
+type createVpcIn struct {
+	dry
+	CIDR    string    `q:"CidrBlock"`
+	Tenancy string    `q:"InstanceTenancy"`
+	Tags    []tagSpec `q:"TagSpecification"`
+}
+
+type createVpcOut struct {
+	Vpc vpcXML `xml:"vpc"`
+}
+
+func (o *op) createVpc(in *createVpcIn) (*createVpcOut, error) {
+	tags, err := tagsFor(in.Tags, kindVPC.name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := netip.ParsePrefix(in.CIDR)
+	if err != nil || !p.Addr().Is4() {
+		return nil, api.Errorf("InvalidParameterValue", "Value (%s) for parameter cidrBlock is invalid. This is not a valid CIDR block.", in.CIDR)
+	}
+	if p.Bits() < 16 || p.Bits() > 28 {
+		return nil, api.Errorf("InvalidVpc.Range", "The CIDR '%s' is invalid.", in.CIDR)
+	}
+	return &createVpcOut{o.addVPC(p.Masked().String(), tags[kindVPC.name]).view()}, nil
+}
+
+func (o *op) createDefaultVpc(*struct{ dry }) (*createVpcOut, error) {
+	if v := o.r.VPCs[o.me.DefaultVPC]; v != nil {
+		return nil, api.Errorf("DefaultVpcAlreadyExists", "A Default VPC already exists for this account in this region.")
+	}
+	return &createVpcOut{o.makeDefaultVPC(o.me).view()}, nil
+}
+
+type deleteVpcIn struct {
+	dry
+	ID string `q:"VpcId,required"`
+}
+
+func (o *op) deleteVpc(in *deleteVpcIn) (*returned, error) {
+	v, err := find(o, kindVPC, o.r.VPCs, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	busy := api.Errorf("DependencyViolation", "The vpc '%s' has dependencies and cannot be deleted.", v.ID)
+	for _, s := range o.r.Subnets {
+		if s.VPC == v.ID {
+			return nil, busy
+		}
+	}
+	for _, g := range o.r.Groups {
+		if g.VPC == v.ID && g.Name != "default" {
+			return nil, busy
+		}
+	}
+	for id, g := range o.r.Groups {
+		if g.VPC == v.ID {
+			delete(o.r.Groups, id)
+		}
+	}
+	for id, t := range o.r.Routes {
+		if t.VPC == v.ID {
+			delete(o.r.Routes, id)
+		}
+	}
+	for id, g := range o.r.Gateways {
+		if g.VPC == v.ID {
+			delete(o.r.Gateways, id)
+		}
+	}
+	delete(o.r.VPCs, v.ID)
+	if o.me.DefaultVPC == v.ID {
+		o.me.DefaultVPC = ""
+	}
+	return ok(), nil
+}
+
+type vpcAttributeIn struct {
+	dry
+	VpcID     string `q:"VpcId,required"`
+	Attribute string `q:"Attribute,required"`
+}
+
+type vpcAttributeOut struct {
+	VpcID        string     `xml:"vpcId"`
+	DNSSupport   *boolValue `xml:"enableDnsSupport,omitempty"`
+	DNSHostnames *boolValue `xml:"enableDnsHostnames,omitempty"`
+}
+
+func (o *op) describeVpcAttribute(in *vpcAttributeIn) (*vpcAttributeOut, error) {
+	v, err := find(o, kindVPC, o.r.VPCs, in.VpcID)
+	if err != nil {
+		return nil, err
+	}
+	out := &vpcAttributeOut{VpcID: v.ID}
+	switch in.Attribute {
+	case "enableDnsSupport":
+		out.DNSSupport = &boolValue{true}
+	case "enableDnsHostnames":
+		out.DNSHostnames = &boolValue{v.Default}
+	default:
+		return nil, api.Errorf("InvalidParameterValue", "Value (%s) for parameter attribute is invalid. Unknown attribute.", in.Attribute)
+	}
+	return out, nil
+}
+
+// free is how many addresses of the subnet no interface has; AWS keeps five.
+func (o *op) free(s *subnet) int {
+	p, err := netip.ParsePrefix(s.CIDR)
+	if err != nil {
+		return 0
+	}
+	n := 1<<(32-p.Bits()) - 5
+	for _, i := range o.r.Instances {
+		if i.Subnet == s.ID && i.State != terminated {
+			n--
+		}
+	}
+	return n
+}
+
+// defaultSubnet is the caller's default subnet of the zone, or nil.
+func (o *op) defaultSubnet(zone string) *subnet {
+	for _, s := range o.r.Subnets {
+		if s.Owner == o.call.Account && s.Default && s.Zone == zone {
+			return s
+		}
+	}
+	return nil
+}
+
+// taken reports whether a CIDR block overlaps a subnet of the VPC.
+func (o *op) taken(vpcID string, p netip.Prefix) bool {
+	for _, s := range o.r.Subnets {
+		if other, err := netip.ParsePrefix(s.CIDR); err == nil && s.VPC == vpcID && other.Overlaps(p) {
+			return true
+		}
+	}
+	return false
+}
+
+func zoneNamed(region, name, id string) (zone, error) {
+	all := zonesOf(region)
+	if name == "" && id == "" {
+		return all[0], nil
+	}
+	i := slices.IndexFunc(all, func(z zone) bool { return z.name == name || z.id == id && name == "" })
+	if i < 0 {
+		return zone{}, api.Errorf("InvalidParameterValue", "Invalid availability zone: [%s%s]", name, id)
+	}
+	return all[i], nil
+}

@@ -1,0 +1,160 @@
+package ec2
+
+import (
+	"fmt"
+	"net/netip"
+
+	"bake/internal/sandbox/api"
+)
+
+type subnetXML struct {
+	ID       string   `xml:"subnetId"`
+	ARN      string   `xml:"subnetArn"`
+	State    string   `xml:"state"`
+	Owner    string   `xml:"ownerId"`
+	VpcID    string   `xml:"vpcId"`
+	CIDR     string   `xml:"cidrBlock"`
+	IPv6     set[tag] `xml:"ipv6CidrBlockAssociationSet"`
+	AssignV6 bool     `xml:"assignIpv6AddressOnCreation"`
+	Free     int      `xml:"availableIpAddressCount"`
+	Zone     string   `xml:"availabilityZone"`
+	ZoneID   string   `xml:"availabilityZoneId"`
+	Default  bool     `xml:"defaultForAz"`
+	PublicIP bool     `xml:"mapPublicIpOnLaunch"`
+	Native6  bool     `xml:"ipv6Native"`
+	DNS64    bool     `xml:"enableDns64"`
+	Tags     set[tag] `xml:"tagSet"`
+}
+
+func (o *op) subnetXML(s *subnet) subnetXML {
+	z, _ := zoneNamed(o.r.Name, s.Zone, "") // it was checked when the subnet was made
+	return subnetXML{ID: s.ID, ARN: o.arn("subnet/" + s.ID), State: "available", Owner: s.Owner, VpcID: s.VPC, CIDR: s.CIDR,
+		Free: o.free(s), Zone: s.Zone, ZoneID: z.id, Default: s.Default, PublicIP: s.PublicIP, Tags: s.Tags}
+}
+
+type describeSubnetsIn struct {
+	dry
+	page
+	IDs     []string `q:"SubnetId"`
+	Filters []filter `q:"Filter"`
+}
+
+type describeSubnetsOut struct {
+	Subnets   set[subnetXML] `xml:"subnetSet"`
+	NextToken string         `xml:"nextToken,omitempty"`
+}
+
+func (o *op) describeSubnets(in *describeSubnetsIn) (*describeSubnetsOut, error) {
+	text := func(get func(subnetXML) string) func(*subnet) []string {
+		return func(s *subnet) []string { return []string{get(o.subnetXML(s))} }
+	}
+	f := fields[*subnet]{
+		"subnet-arn": text(func(v subnetXML) string { return v.ARN }), "owner-id": text(func(v subnetXML) string { return v.Owner }),
+		"ipv6-native":             text(func(subnetXML) string { return "false" }),
+		"map-public-ip-on-launch": text(func(v subnetXML) string { return fmt.Sprint(v.PublicIP) }),
+	}
+	// Some have been named twice in the API's life.
+	for names, get := range map[[2]string]func(subnetXML) string{
+		{"availability-zone", "availabilityZone"}:                 func(v subnetXML) string { return v.Zone },
+		{"availability-zone-id", "availabilityZoneId"}:            func(v subnetXML) string { return v.ZoneID },
+		{"available-ip-address-count", "availableIpAddressCount"}: func(v subnetXML) string { return fmt.Sprint(v.Free) },
+		{"cidr-block", "cidrBlock"}:                               func(v subnetXML) string { return v.CIDR },
+		{"cidr", "cidr"}:                                          func(v subnetXML) string { return v.CIDR },
+		{"default-for-az", "defaultForAz"}:                        func(v subnetXML) string { return fmt.Sprint(v.Default) },
+		{"subnet-id", "subnetId"}:                                 func(v subnetXML) string { return v.ID },
+		{"vpc-id", "vpcId"}:                                       func(v subnetXML) string { return v.VpcID },
+		{"state", "state"}:                                        func(v subnetXML) string { return v.State },
+	} {
+		f[names[0]], f[names[1]] = text(get), text(get)
+	}
+	found, next, err := list(o, listing[*subnet]{kind: kindSubnet, all: o.r.Subnets, ids: in.IDs, filters: in.Filters, page: in.page, fields: f})
+	if err != nil {
+		return nil, err
+	}
+	out := &describeSubnetsOut{NextToken: next}
+	for _, s := range found {
+		out.Subnets = append(out.Subnets, o.subnetXML(s))
+	}
+	return out, nil
+}
+
+type createSubnetIn struct {
+	dry
+	VpcID  string    `q:"VpcId,required"`
+	CIDR   string    `q:"CidrBlock"`
+	Zone   string    `q:"AvailabilityZone"`
+	ZoneID string    `q:"AvailabilityZoneId"`
+	Tags   []tagSpec `q:"TagSpecification"`
+}
+
+type createSubnetOut struct {
+	Subnet subnetXML `xml:"subnet"`
+}
+
+func (o *op) createSubnet(in *createSubnetIn) (*createSubnetOut, error) {
+	tags, err := tagsFor(in.Tags, kindSubnet.name)
+	if err != nil {
+		return nil, err
+	}
+	v, err := find(o, kindVPC, o.r.VPCs, in.VpcID)
+	if err != nil {
+		return nil, err
+	}
+	z, err := zoneNamed(o.r.Name, in.Zone, in.ZoneID)
+	if err != nil {
+		return nil, err
+	}
+	p, err := netip.ParsePrefix(in.CIDR)
+	if err != nil || !p.Addr().Is4() {
+		return nil, api.Errorf("InvalidParameterValue", "Value (%s) for parameter cidrBlock is invalid. This is not a valid CIDR block.", in.CIDR)
+	}
+	whole, err := netip.ParsePrefix(v.CIDR)
+	if err != nil {
+		return nil, err
+	}
+	if p = p.Masked(); !whole.Contains(p.Addr()) || p.Bits() < whole.Bits() || p.Bits() > 28 {
+		return nil, api.Errorf("InvalidSubnet.Range", "The CIDR '%s' is invalid.", in.CIDR)
+	}
+	if o.taken(v.ID, p) {
+		return nil, api.Errorf("InvalidSubnet.Conflict", "The CIDR '%s' conflicts with another subnet", in.CIDR)
+	}
+	s := &subnet{meta: o.make(kindSubnet, tags[kindSubnet.name]), VPC: v.ID, CIDR: p.String(), Zone: z.name}
+	o.r.Subnets[s.ID] = s
+	return &createSubnetOut{o.subnetXML(s)}, nil
+}
+
+type deleteSubnetIn struct {
+	dry
+	ID string `q:"SubnetId,required"`
+}
+
+func (o *op) deleteSubnet(in *deleteSubnetIn) (*returned, error) {
+	s, err := find(o, kindSubnet, o.r.Subnets, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range o.r.Instances {
+		if i.Subnet == s.ID && i.State != terminated {
+			return nil, api.Errorf("DependencyViolation", "The subnet '%s' has dependencies and cannot be deleted.", s.ID)
+		}
+	}
+	delete(o.r.Subnets, s.ID)
+	return ok(), nil
+}
+
+type modifySubnetIn struct {
+	ID       string     `q:"SubnetId,required"`
+	PublicIP *boolValue `q:"MapPublicIpOnLaunch"`
+}
+
+func (o *op) modifySubnet(in *modifySubnetIn) (*returned, error) {
+	s, err := find(o, kindSubnet, o.r.Subnets, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if in.PublicIP == nil {
+		return nil, api.Errorf("MissingParameter", "The request must contain the attribute to be modified")
+	}
+	s.PublicIP = in.PublicIP.Value
+	return ok(), nil
+}
