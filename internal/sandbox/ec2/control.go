@@ -24,15 +24,16 @@ type Options struct {
 type Profiles interface {
 	// InstanceProfile finds the profile of an account by name or ARN; ok is
 	// false as long as EC2 cannot see it.
-	InstanceProfile(account, nameOrARN string) (arn, id string, ok bool)
+	InstanceProfile(account, nameOrARN string) (arn string, ok bool)
 }
 
 // Keys are KMS's keys.
 type Keys interface {
-	// Key finds the key that a caller of the account means by an id, ARN or
-	// alias, and reports whether it may use it. Managed is true for a key of
-	// AWS ("alias/aws/ebs"), which no other account can use.
-	Key(account, region, ref string) (arn string, managed bool, err error)
+	// Resolve returns the ARN of the key that an id, an ARN or an alias means,
+	// or why the account cannot use it.
+	Resolve(account, region, idOrAlias string) (arn string, err error)
+	// Shared reports whether other accounts may use the key: not those of AWS ("alias/aws/ebs").
+	Shared(account, region, idOrAlias string) bool
 }
 
 // A Control is EC2's control plane. It is safe for use by many goroutines.
@@ -163,9 +164,7 @@ func (x *Control) rehearse(c *api.Call, now time.Time, f func(*op) error) error 
 	if err != nil {
 		return err
 	}
-	e := api.Errorf("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
-	e.Status = 412
-	return e
+	return api.DryRun()
 }
 
 func (x *Control) begin(c *api.Call, now time.Time) (*op, error) {

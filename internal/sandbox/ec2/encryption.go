@@ -9,15 +9,24 @@ import (
 // anyKey stands for KMS where there is none: every key exists.
 type anyKey struct{}
 
-// Key makes an ARN of what it is given.
-func (anyKey) Key(account, region, ref string) (string, bool, error) {
-	switch {
-	case strings.HasPrefix(ref, "arn:"):
-		return ref, false, nil
-	case ref == "alias/aws/ebs":
-		return "arn:aws:kms:" + region + ":" + account + ":key/00000000-0000-0000-0000-000000000000", true, nil
+// ebsKey is AWS's own key in every account.
+const ebsKey = "alias/aws/ebs"
+
+// Resolve makes an ARN of what it is given.
+func (anyKey) Resolve(account, region, ref string) (string, error) {
+	if strings.HasPrefix(ref, "arn:") {
+		return ref, nil
 	}
-	return "arn:aws:kms:" + region + ":" + account + ":key/" + ref, false, nil
+	return "arn:aws:kms:" + region + ":" + account + ":key/" + strings.TrimPrefix(ref, "alias/"), nil
+}
+
+// Shared knows AWS's own key by its name.
+func (anyKey) Shared(_, _, ref string) bool { return !strings.HasSuffix(ref, "aws/ebs") }
+
+// useKey returns the key that the caller means, as a seal.
+func (o *op) useKey(ref string) (seal, error) {
+	arn, err := o.options.Keys.Resolve(o.call.Account, o.r.Name, ref)
+	return seal{true, arn, !o.options.Keys.Shared(o.call.Account, o.r.Name, ref)}, err
 }
 
 // A seal is how a volume or a snapshot is encrypted; the zero seal is not at all.
@@ -45,29 +54,28 @@ func (o *op) sealFor(encrypted *bool, key string, from seal) (s seal, failed str
 		return s, "", api.Errorf("InvalidParameterDependency", "The parameter KmsKeyId requires the parameter Encrypted to be set.")
 	case key == "" && from.Encrypted && (encrypted == nil || !*encrypted):
 		// It keeps its source's key, if the caller may use that.
-		_, managed, err := o.options.Keys.Key(o.call.Account, o.r.Name, from.Key)
-		if err != nil {
+		if s, err = o.useKey(from.Key); err != nil {
 			return from, keyless, nil
 		}
-		return seal{true, from.Key, managed || from.Managed}, "", nil
+		s.Managed = s.Managed || from.Managed
+		return s, "", nil
 	case key == "" && !or(encrypted, false) && !o.me.EncryptByDefault && !from.Encrypted:
 		return seal{}, "", nil
 	}
 	if key == "" {
 		key = o.defaultKey()
 	}
-	arn, managed, kmsErr := o.options.Keys.Key(o.call.Account, o.r.Name, key)
-	if kmsErr != nil {
+	if s, err = o.useKey(key); err != nil {
 		return seal{true, key, false}, keyless, nil
 	}
-	return seal{true, arn, managed}, "", nil
+	return s, "", nil
 }
 
 func (o *op) defaultKey() string {
 	if o.me.DefaultKey != "" {
 		return o.me.DefaultKey
 	}
-	return "alias/aws/ebs"
+	return ebsKey
 }
 
 type encryptByDefaultOut struct {
@@ -103,7 +111,7 @@ type modifyDefaultKeyIn struct {
 }
 
 func (o *op) modifyDefaultKey(in *modifyDefaultKeyIn) (*defaultKeyOut, error) {
-	arn, _, err := o.options.Keys.Key(o.call.Account, o.r.Name, in.Key)
+	arn, err := o.options.Keys.Resolve(o.call.Account, o.r.Name, in.Key)
 	if err != nil {
 		return nil, api.Errorf("InvalidParameterValue", "The specified KMS key %s is not valid: %v", in.Key, err)
 	}

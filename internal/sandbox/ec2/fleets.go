@@ -55,7 +55,7 @@ type fleetChoice struct {
 type fleetInstance struct {
 	Choice    fleetChoice `xml:"launchTemplateAndOverrides"`
 	Lifecycle string      `xml:"lifecycle"`
-	IDs       set[string] `xml:"instanceIds"`
+	IDs       set[string] `xml:"instanceIds>item"`
 	Type      string      `xml:"instanceType"`
 }
 
@@ -98,8 +98,8 @@ type fleetOptions struct {
 
 type createFleetOut struct {
 	ID        string             `xml:"fleetId"`
-	Errors    set[fleetError]    `xml:"errorSet"`
-	Instances set[fleetInstance] `xml:"fleetInstanceSet"`
+	Errors    set[fleetError]    `xml:"errorSet>item"`
+	Instances set[fleetInstance] `xml:"fleetInstanceSet>item"`
 }
 
 // createFleet launches through the first choice that has room. Choices without
@@ -247,8 +247,8 @@ type keptFleet struct {
 }
 
 type deleteFleetsOut struct {
-	Deleted set[deletedFleet] `xml:"successfulFleetDeletionSet"`
-	Kept    set[keptFleet]    `xml:"unsuccessfulFleetDeletionSet"`
+	Deleted set[deletedFleet] `xml:"successfulFleetDeletionSet>item"`
+	Kept    set[keptFleet]    `xml:"unsuccessfulFleetDeletionSet>item"`
 }
 
 func (o *op) deleteFleets(in *deleteFleetsIn) (*deleteFleetsOut, error) {
@@ -282,9 +282,9 @@ type fleetXML struct {
 	Token     string             `xml:"clientToken,omitempty"`
 	Type      string             `xml:"type"`
 	Target    fleetTarget        `xml:"targetCapacitySpecification"`
-	Errors    set[fleetError]    `xml:"errorSet"`
-	Instances set[fleetInstance] `xml:"fleetInstanceSet"`
-	Tags      set[tag]           `xml:"tagSet"`
+	Errors    set[fleetError]    `xml:"errorSet>item"`
+	Instances set[fleetInstance] `xml:"fleetInstanceSet>item"`
+	Tags      set[tag]           `xml:"tagSet>item"`
 }
 
 type describeFleetsIn struct {
@@ -295,7 +295,7 @@ type describeFleetsIn struct {
 }
 
 type describeFleetsOut struct {
-	Fleets    set[fleetXML] `xml:"fleetSet"`
+	Fleets    set[fleetXML] `xml:"fleetSet>item"`
 	NextToken string        `xml:"nextToken,omitempty"`
 }
 

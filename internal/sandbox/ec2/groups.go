@@ -30,9 +30,9 @@ type groupXML struct {
 	Description string             `xml:"groupDescription"`
 	VpcID       string             `xml:"vpcId"`
 	ARN         string             `xml:"securityGroupArn"`
-	Ingress     set[permissionXML] `xml:"ipPermissions"`
-	Egress      set[permissionXML] `xml:"ipPermissionsEgress"`
-	Tags        set[tag]           `xml:"tagSet"`
+	Ingress     set[permissionXML] `xml:"ipPermissions>item"`
+	Egress      set[permissionXML] `xml:"ipPermissionsEgress>item"`
+	Tags        set[tag]           `xml:"tagSet>item"`
 }
 
 type createSecurityGroupIn struct {
@@ -47,7 +47,7 @@ type createSecurityGroupOut struct {
 	Return  bool     `xml:"return"`
 	GroupID string   `xml:"groupId"`
 	ARN     string   `xml:"securityGroupArn"`
-	Tags    set[tag] `xml:"tagSet"`
+	Tags    set[tag] `xml:"tagSet>item"`
 }
 
 // groupText is what names, descriptions of groups and of rules may consist of.
@@ -173,7 +173,7 @@ type describeSecurityGroupsIn struct {
 }
 
 type describeSecurityGroupsOut struct {
-	Groups    set[groupXML] `xml:"securityGroupInfo"`
+	Groups    set[groupXML] `xml:"securityGroupInfo>item"`
 	NextToken string        `xml:"nextToken,omitempty"`
 }
 

@@ -224,9 +224,9 @@ type imageAttributeIn struct {
 type imageAttributeOut struct {
 	Image        string                 `xml:"imageId"`
 	Description  *value                 `xml:"description,omitempty"`
-	Permissions  *set[launchPermission] `xml:"launchPermission,omitempty"`
-	Products     *set[value]            `xml:"productCodes,omitempty"`
-	Devices      *set[blockDevice]      `xml:"blockDeviceMapping,omitempty"`
+	Permissions  *set[launchPermission] `xml:"launchPermission>item,omitempty"`
+	Products     *set[value]            `xml:"productCodes>item,omitempty"`
+	Devices      *set[blockDevice]      `xml:"blockDeviceMapping>item,omitempty"`
 	Kernel       *value                 `xml:"kernel,omitempty"`
 	Ramdisk      *value                 `xml:"ramdisk,omitempty"`
 	SRIOV        *value                 `xml:"sriovNetSupport,omitempty"`

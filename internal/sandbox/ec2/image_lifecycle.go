@@ -25,7 +25,7 @@ type deletedSnapshot struct {
 
 type deregisterOut struct {
 	Return    bool                  `xml:"return"`
-	Snapshots *set[deletedSnapshot] `xml:"deleteSnapshotResultSet,omitempty"`
+	Snapshots *set[deletedSnapshot] `xml:"deleteSnapshotResultSet>item,omitempty"`
 }
 
 func (o *op) deregisterImage(in *deregisterIn) (*deregisterOut, error) {

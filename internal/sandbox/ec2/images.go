@@ -132,7 +132,7 @@ type imageXML struct {
 	Description    string           `xml:"description,omitempty"`
 	RootType       string           `xml:"rootDeviceType"`
 	Root           string           `xml:"rootDeviceName"`
-	Devices        set[blockDevice] `xml:"blockDeviceMapping"`
+	Devices        set[blockDevice] `xml:"blockDeviceMapping>item"`
 	Virtualization string           `xml:"virtualizationType"`
 	Hypervisor     string           `xml:"hypervisor"`
 	ENA            bool             `xml:"enaSupport"`
@@ -147,7 +147,7 @@ type imageXML struct {
 	SourceImage    string           `xml:"sourceImageId,omitempty"`
 	SourceRegion   string           `xml:"sourceImageRegion,omitempty"`
 	Reason         *stateReason     `xml:"stateReason,omitempty"`
-	Tags           set[tag]         `xml:"tagSet"`
+	Tags           set[tag]         `xml:"tagSet>item"`
 }
 
 func (o *op) imageXML(i *image) imageXML {
@@ -198,7 +198,7 @@ type describeImagesIn struct {
 }
 
 type describeImagesOut struct {
-	Images    set[imageXML] `xml:"imagesSet"`
+	Images    set[imageXML] `xml:"imagesSet>item"`
 	NextToken string        `xml:"nextToken,omitempty"`
 }
 

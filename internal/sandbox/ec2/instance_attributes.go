@@ -189,16 +189,16 @@ type instanceAttributeOut struct {
 	NoTermination *boolValue      `xml:"disableApiTermination,omitempty"`
 	NoStop        *boolValue      `xml:"disableApiStop,omitempty"`
 	Root          *value          `xml:"rootDeviceName,omitempty"`
-	Devices       *set[deviceXML] `xml:"blockDeviceMapping,omitempty"`
+	Devices       *set[deviceXML] `xml:"blockDeviceMapping>item,omitempty"`
 	SourceCheck   *boolValue      `xml:"sourceDestCheck,omitempty"`
-	Groups        *set[groupRef]  `xml:"groupSet,omitempty"`
+	Groups        *set[groupRef]  `xml:"groupSet>item,omitempty"`
 	EbsOptimized  *boolValue      `xml:"ebsOptimized,omitempty"`
 	SRIOV         *value          `xml:"sriovNetSupport,omitempty"`
 	ENA           *boolValue      `xml:"enaSupport,omitempty"`
 	Enclave       *enclave        `xml:"enclaveOptions,omitempty"`
 	Kernel        *value          `xml:"kernel,omitempty"`
 	Ramdisk       *value          `xml:"ramdisk,omitempty"`
-	Products      *set[value]     `xml:"productCodes,omitempty"`
+	Products      *set[value]     `xml:"productCodes>item,omitempty"`
 }
 
 type userDataXML struct {

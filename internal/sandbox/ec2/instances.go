@@ -22,7 +22,7 @@ type instanceXML struct {
 	Transition     string            `xml:"reason"`
 	Key            string            `xml:"keyName,omitempty"`
 	Index          int               `xml:"amiLaunchIndex"`
-	Products       set[tag]          `xml:"productCodes"`
+	Products       set[tag]          `xml:"productCodes>item"`
 	Type           string            `xml:"instanceType"`
 	Launched       string            `xml:"launchTime"`
 	Placement      placement         `xml:"placement"`
@@ -32,17 +32,17 @@ type instanceXML struct {
 	PrivateIP      string            `xml:"privateIpAddress,omitempty"`
 	PublicIP       string            `xml:"ipAddress,omitempty"`
 	SourceCheck    *bool             `xml:"sourceDestCheck,omitempty"`
-	Groups         set[groupRef]     `xml:"groupSet"`
+	Groups         set[groupRef]     `xml:"groupSet>item"`
 	Reason         *stateReason      `xml:"stateReason,omitempty"`
 	Architecture   string            `xml:"architecture"`
 	RootType       string            `xml:"rootDeviceType"`
 	Root           string            `xml:"rootDeviceName"`
-	Devices        set[deviceXML]    `xml:"blockDeviceMapping"`
+	Devices        set[deviceXML]    `xml:"blockDeviceMapping>item"`
 	Virtualization string            `xml:"virtualizationType"`
 	Token          string            `xml:"clientToken"`
-	Tags           set[tag]          `xml:"tagSet"`
+	Tags           set[tag]          `xml:"tagSet>item"`
 	Hypervisor     string            `xml:"hypervisor"`
-	Interfaces     set[interfaceXML] `xml:"networkInterfaceSet"`
+	Interfaces     set[interfaceXML] `xml:"networkInterfaceSet>item"`
 	Profile        *instanceProfile  `xml:"iamInstanceProfile,omitempty"`
 	EbsOptimized   bool              `xml:"ebsOptimized"`
 	ENA            bool              `xml:"enaSupport"`
@@ -53,7 +53,7 @@ type instanceXML struct {
 	Capacity       *capacitySpec     `xml:"capacityReservationSpecification,omitempty"`
 	CapacityID     string            `xml:"capacityReservationId,omitempty"`
 	Hibernation    hibernation       `xml:"hibernationOptions"`
-	Licenses       set[license]      `xml:"licenseSet"`
+	Licenses       set[license]      `xml:"licenseSet>item"`
 	Metadata       metadataOptions   `xml:"metadataOptions"`
 	Enclave        enclave           `xml:"enclaveOptions"`
 	BootMode       string            `xml:"bootMode,omitempty"`
@@ -179,7 +179,7 @@ type describeInstancesIn struct {
 }
 
 type describeInstancesOut struct {
-	Reservations set[*reservationXML] `xml:"reservationSet"`
+	Reservations set[*reservationXML] `xml:"reservationSet>item"`
 	NextToken    string               `xml:"nextToken,omitempty"`
 }
 
@@ -282,7 +282,7 @@ type statusXML struct {
 
 type statusSummary struct {
 	Status  string            `xml:"status"`
-	Details set[statusDetail] `xml:"details"`
+	Details set[statusDetail] `xml:"details>item"`
 }
 
 type statusDetail struct {
@@ -291,7 +291,7 @@ type statusDetail struct {
 }
 
 type describeStatusOut struct {
-	Statuses  set[statusXML] `xml:"instanceStatusSet"`
+	Statuses  set[statusXML] `xml:"instanceStatusSet>item"`
 	NextToken string         `xml:"nextToken,omitempty"`
 }
 

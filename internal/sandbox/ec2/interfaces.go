@@ -38,13 +38,13 @@ type interfaceXML struct {
 	Address     string           `xml:"privateIpAddress"`
 	DNS         string           `xml:"privateDnsName"`
 	SourceCheck bool             `xml:"sourceDestCheck"`
-	Groups      set[groupRef]    `xml:"groupSet"`
+	Groups      set[groupRef]    `xml:"groupSet>item"`
 	Attachment  nicAttachment    `xml:"attachment"`
 	Association *associationXML  `xml:"association,omitempty"`
-	Addresses   set[nicAddress]  `xml:"privateIpAddressesSet"`
-	Addresses6  set[ipv6Address] `xml:"ipv6AddressesSet"`
+	Addresses   set[nicAddress]  `xml:"privateIpAddressesSet>item"`
+	Addresses6  set[ipv6Address] `xml:"ipv6AddressesSet>item"`
 	Type        string           `xml:"interfaceType"`
-	Tags        *set[tag]        `xml:"tagSet,omitempty"` // only where interfaces are asked for themselves
+	Tags        *set[tag]        `xml:"tagSet>item,omitempty"` // only where interfaces are asked for themselves
 }
 
 func (o *op) interfaceXML(n *networkInterface, i *instance) interfaceXML {
@@ -72,7 +72,7 @@ type describeInterfacesIn struct {
 }
 
 type describeInterfacesOut struct {
-	Interfaces set[interfaceXML] `xml:"networkInterfaceSet"`
+	Interfaces set[interfaceXML] `xml:"networkInterfaceSet>item"`
 	NextToken  string            `xml:"nextToken,omitempty"`
 }
 

@@ -30,7 +30,7 @@ type keyPairXML struct {
 	PublicKey   string   `xml:"publicKey,omitempty"`
 	Material    string   `xml:"keyMaterial,omitempty"`
 	CreateTime  string   `xml:"createTime,omitempty"`
-	Tags        set[tag] `xml:"tagSet"`
+	Tags        set[tag] `xml:"tagSet>item"`
 }
 
 type importKeyPairIn struct {
@@ -183,7 +183,7 @@ type describeKeyPairsIn struct {
 }
 
 type describeKeyPairsOut struct {
-	KeyPairs set[keyPairXML] `xml:"keySet"`
+	KeyPairs set[keyPairXML] `xml:"keySet>item"`
 }
 
 func (o *op) describeKeyPairs(in *describeKeyPairsIn) (*describeKeyPairsOut, error) {

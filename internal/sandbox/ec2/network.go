@@ -71,11 +71,11 @@ type vpcXML struct {
 	Owner   string         `xml:"ownerId"`
 	State   string         `xml:"state"`
 	CIDR    string         `xml:"cidrBlock"`
-	Blocks  set[cidrBlock] `xml:"cidrBlockAssociationSet"`
+	Blocks  set[cidrBlock] `xml:"cidrBlockAssociationSet>item"`
 	DHCP    string         `xml:"dhcpOptionsId"`
 	Tenancy string         `xml:"instanceTenancy"`
 	Default bool           `xml:"isDefault"`
-	Tags    set[tag]       `xml:"tagSet"`
+	Tags    set[tag]       `xml:"tagSet>item"`
 }
 
 type cidrBlock struct {
@@ -101,7 +101,7 @@ type describeVpcsIn struct {
 }
 
 type describeVpcsOut struct {
-	Vpcs      set[vpcXML] `xml:"vpcSet"`
+	Vpcs      set[vpcXML] `xml:"vpcSet>item"`
 	NextToken string      `xml:"nextToken,omitempty"`
 }
 

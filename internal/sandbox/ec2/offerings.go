@@ -8,7 +8,7 @@ import (
 )
 
 type processorInfo struct {
-	Architectures set[string] `xml:"supportedArchitectures"`
+	Architectures set[string] `xml:"supportedArchitectures>item"`
 	Clock         float64     `xml:"sustainedClockSpeedInGhz"`
 	Manufacturer  string      `xml:"manufacturer"`
 }
@@ -17,7 +17,7 @@ type cpuInfo struct {
 	CPUs    int      `xml:"defaultVCpus"`
 	Cores   int      `xml:"defaultCores"`
 	Threads int      `xml:"defaultThreadsPerCore"`
-	ValidT  set[int] `xml:"validThreadsPerCore"`
+	ValidT  set[int] `xml:"validThreadsPerCore>item"`
 }
 
 type ebsSpeed struct {
@@ -55,9 +55,9 @@ type typeXML struct {
 	Name        string        `xml:"instanceType"`
 	Current     bool          `xml:"currentGeneration"`
 	Free        bool          `xml:"freeTierEligible"`
-	Usage       set[string]   `xml:"supportedUsageClasses"`
-	Roots       set[string]   `xml:"supportedRootDeviceTypes"`
-	Virtual     set[string]   `xml:"supportedVirtualizationTypes"`
+	Usage       set[string]   `xml:"supportedUsageClasses>item"`
+	Roots       set[string]   `xml:"supportedRootDeviceTypes>item"`
+	Virtual     set[string]   `xml:"supportedVirtualizationTypes>item"`
 	BareMetal   bool          `xml:"bareMetal"`
 	Hypervisor  string        `xml:"hypervisor,omitempty"`
 	Processor   processorInfo `xml:"processorInfo"`
@@ -71,7 +71,7 @@ type typeXML struct {
 	Burstable   bool          `xml:"burstablePerformanceSupported"`
 	Hosts       bool          `xml:"dedicatedHostsSupported"`
 	Recovery    bool          `xml:"autoRecoverySupported"`
-	BootModes   set[string]   `xml:"supportedBootModes"`
+	BootModes   set[string]   `xml:"supportedBootModes>item"`
 	Enclaves    string        `xml:"nitroEnclavesSupport"`
 	TPM         string        `xml:"nitroTpmSupport"`
 	TPMInfo     *tpmInfo      `xml:"nitroTpmInfo,omitempty"`
@@ -82,11 +82,11 @@ type memoryInfo struct {
 }
 
 type strategies struct {
-	Supported set[string] `xml:"supportedStrategies"`
+	Supported set[string] `xml:"supportedStrategies>item"`
 }
 
 type tpmInfo struct {
-	Versions set[string] `xml:"supportedVersions"`
+	Versions set[string] `xml:"supportedVersions>item"`
 }
 
 func (t *machineType) view() typeXML {
@@ -127,7 +127,7 @@ type describeTypesIn struct {
 }
 
 type describeTypesOut struct {
-	Types     set[typeXML] `xml:"instanceTypeSet"`
+	Types     set[typeXML] `xml:"instanceTypeSet>item"`
 	NextToken string       `xml:"nextToken,omitempty"`
 }
 
@@ -198,7 +198,7 @@ type describeOfferingsIn struct {
 }
 
 type describeOfferingsOut struct {
-	Offerings set[offeringXML] `xml:"instanceTypeOfferingSet"`
+	Offerings set[offeringXML] `xml:"instanceTypeOfferingSet>item"`
 	NextToken string           `xml:"nextToken,omitempty"`
 }
 

@@ -50,7 +50,7 @@ type regionXML struct {
 }
 
 type describeRegionsOut struct {
-	Regions set[regionXML] `xml:"regionInfo"`
+	Regions set[regionXML] `xml:"regionInfo>item"`
 }
 
 func (o *op) describeRegions(in *describeRegionsIn) (*describeRegionsOut, error) {
@@ -102,11 +102,11 @@ type zoneXML struct {
 	Border  string   `xml:"networkBorderGroup"`
 	Type    string   `xml:"zoneType"`
 	OptIn   string   `xml:"optInStatus"`
-	Message set[tag] `xml:"messageSet"`
+	Message set[tag] `xml:"messageSet>item"`
 }
 
 type describeZonesOut struct {
-	Zones set[zoneXML] `xml:"availabilityZoneInfo"`
+	Zones set[zoneXML] `xml:"availabilityZoneInfo>item"`
 }
 
 func (o *op) describeZones(in *describeZonesIn) (*describeZonesOut, error) {
@@ -145,7 +145,7 @@ type accountAttributesIn struct {
 
 type accountAttribute struct {
 	Name   string                `xml:"attributeName"`
-	Values set[accountAttrValue] `xml:"attributeValueSet"`
+	Values set[accountAttrValue] `xml:"attributeValueSet>item"`
 }
 
 type accountAttrValue struct {
@@ -153,7 +153,7 @@ type accountAttrValue struct {
 }
 
 type accountAttributesOut struct {
-	Attributes set[accountAttribute] `xml:"accountAttributeSet"`
+	Attributes set[accountAttribute] `xml:"accountAttributeSet>item"`
 }
 
 func (o *op) describeAccountAttributes(in *accountAttributesIn) (*accountAttributesOut, error) {

@@ -31,7 +31,7 @@ type capacityXML struct {
 	EndType   string   `xml:"endDateType"`
 	Match     string   `xml:"instanceMatchCriteria"`
 	Created   string   `xml:"createDate"`
-	Tags      set[tag] `xml:"tagSet"`
+	Tags      set[tag] `xml:"tagSet>item"`
 }
 
 func (o *op) capacityXML(c *reservedCapacity) capacityXML {
@@ -113,7 +113,7 @@ type describeCapacityIn struct {
 }
 
 type describeCapacityOut struct {
-	Reservations set[capacityXML] `xml:"capacityReservationSet"`
+	Reservations set[capacityXML] `xml:"capacityReservationSet>item"`
 	NextToken    string           `xml:"nextToken,omitempty"`
 }
 

@@ -22,10 +22,10 @@ type routeTableXML struct {
 	ID           string           `xml:"routeTableId"`
 	VpcID        string           `xml:"vpcId"`
 	Owner        string           `xml:"ownerId"`
-	Routes       set[route]       `xml:"routeSet"`
-	Associations set[association] `xml:"associationSet"`
-	Propagating  set[tag]         `xml:"propagatingVgwSet"`
-	Tags         set[tag]         `xml:"tagSet"`
+	Routes       set[route]       `xml:"routeSet>item"`
+	Associations set[association] `xml:"associationSet>item"`
+	Propagating  set[tag]         `xml:"propagatingVgwSet>item"`
+	Tags         set[tag]         `xml:"tagSet>item"`
 }
 
 func (t *routeTable) view() routeTableXML {
@@ -47,7 +47,7 @@ type describeRoutesIn struct {
 }
 
 type describeRoutesOut struct {
-	Tables    set[routeTableXML] `xml:"routeTableSet"`
+	Tables    set[routeTableXML] `xml:"routeTableSet>item"`
 	NextToken string             `xml:"nextToken,omitempty"`
 }
 
@@ -75,8 +75,8 @@ func (o *op) describeRoutes(in *describeRoutesIn) (*describeRoutesOut, error) {
 type gatewayXML struct {
 	ID          string          `xml:"internetGatewayId"`
 	Owner       string          `xml:"ownerId"`
-	Attachments set[gatewayVPC] `xml:"attachmentSet"`
-	Tags        set[tag]        `xml:"tagSet"`
+	Attachments set[gatewayVPC] `xml:"attachmentSet>item"`
+	Tags        set[tag]        `xml:"tagSet>item"`
 }
 
 type gatewayVPC struct {
@@ -92,7 +92,7 @@ type describeGatewaysIn struct {
 }
 
 type describeGatewaysOut struct {
-	Gateways  set[gatewayXML] `xml:"internetGatewaySet"`
+	Gateways  set[gatewayXML] `xml:"internetGatewaySet>item"`
 	NextToken string          `xml:"nextToken,omitempty"`
 }
 

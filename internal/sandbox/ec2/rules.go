@@ -81,10 +81,10 @@ type permissionXML struct {
 	Protocol   string            `xml:"ipProtocol"`
 	FromPort   *int              `xml:"fromPort,omitempty"`
 	ToPort     *int              `xml:"toPort,omitempty"`
-	Groups     set[groupPair]    `xml:"groups"`
-	Ranges     set[ipRange]      `xml:"ipRanges"`
-	Ranges6    set[ipv6Range]    `xml:"ipv6Ranges"`
-	PrefixList set[prefixListID] `xml:"prefixListIds"`
+	Groups     set[groupPair]    `xml:"groups>item"`
+	Ranges     set[ipRange]      `xml:"ipRanges>item"`
+	Ranges6    set[ipv6Range]    `xml:"ipv6Ranges>item"`
+	PrefixList set[prefixListID] `xml:"prefixListIds>item"`
 }
 
 // rulesIn is what authorize and revoke actions take.
@@ -293,7 +293,7 @@ type ruleXML struct {
 	Source      *ruleSource `xml:"referencedGroupInfo,omitempty"`
 	SourceID    string      `xml:"referencedGroupId,omitempty"` // of revoked rules
 	Description string      `xml:"description,omitempty"`
-	Tags        set[tag]    `xml:"tagSet"`
+	Tags        set[tag]    `xml:"tagSet>item"`
 }
 
 type ruleSource struct {
@@ -312,7 +312,7 @@ func (o *op) ruleXML(r *rule) ruleXML {
 
 type authorizeOut struct {
 	Return bool         `xml:"return"`
-	Rules  set[ruleXML] `xml:"securityGroupRuleSet"`
+	Rules  set[ruleXML] `xml:"securityGroupRuleSet>item"`
 }
 
 func (o *op) authorizeIngress(in *rulesIn) (*authorizeOut, error) { return o.authorize(in, false) }
@@ -360,8 +360,8 @@ func (o *op) authorize(in *rulesIn, egress bool) (*authorizeOut, error) {
 
 type revokeOut struct {
 	Return  bool               `xml:"return"`
-	Unknown set[permissionXML] `xml:"unknownIpPermissionSet"`
-	Revoked set[ruleXML]       `xml:"revokedSecurityGroupRuleSet"`
+	Unknown set[permissionXML] `xml:"unknownIpPermissionSet>item"`
+	Revoked set[ruleXML]       `xml:"revokedSecurityGroupRuleSet>item"`
 }
 
 func (o *op) revokeIngress(in *rulesIn) (*revokeOut, error) { return o.revoke(in, false) }
@@ -418,7 +418,7 @@ type describeRulesIn struct {
 }
 
 type describeRulesOut struct {
-	Rules     set[ruleXML] `xml:"securityGroupRuleSet"`
+	Rules     set[ruleXML] `xml:"securityGroupRuleSet>item"`
 	NextToken string       `xml:"nextToken,omitempty"`
 }
 

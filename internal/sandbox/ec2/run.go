@@ -28,8 +28,8 @@ type reservationXML struct {
 	ID        string           `xml:"reservationId"`
 	Owner     string           `xml:"ownerId"`
 	Requester string           `xml:"requesterId,omitempty"`
-	Groups    set[groupRef]    `xml:"groupSet"`
-	Instances set[instanceXML] `xml:"instancesSet"`
+	Groups    set[groupRef]    `xml:"groupSet>item"`
+	Instances set[instanceXML] `xml:"instancesSet>item"`
 }
 
 func (o *op) runInstances(in *runInstancesIn) (*reservationXML, error) {
@@ -246,14 +246,13 @@ func (o *op) checkProfile(p *plan, _ *runInstancesIn) error {
 	case s.ARN == "" && s.Name == "":
 		return nil
 	}
-	var arn, id string
-	found := false
+	arn, found := "", false
 	if o.options.Profiles != nil {
-		arn, id, found = o.options.Profiles.InstanceProfile(o.call.Account, s.ARN+s.Name)
+		arn, found = o.options.Profiles.InstanceProfile(o.call.Account, s.ARN+s.Name)
 	}
 	switch {
 	case found:
-		p.profile = &instanceProfile{arn, id}
+		p.profile = &instanceProfile{arn, "AIPA" + strings.ToUpper(hash(arn)[:17])}
 		return nil
 	case s.ARN != "":
 		return api.Errorf("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN", s.ARN)

@@ -101,8 +101,8 @@ type snapshotAttributeIn struct {
 
 type snapshotAttributeOut struct {
 	Snapshot    string                 `xml:"snapshotId"`
-	Permissions *set[volumePermission] `xml:"createVolumePermission,omitempty"`
-	Products    *set[value]            `xml:"productCodes,omitempty"`
+	Permissions *set[volumePermission] `xml:"createVolumePermission>item,omitempty"`
+	Products    *set[value]            `xml:"productCodes>item,omitempty"`
 }
 
 func (o *op) describeSnapshotAttribute(in *snapshotAttributeIn) (*snapshotAttributeOut, error) {

@@ -72,13 +72,13 @@ type snapshotXML struct {
 	Encrypted   bool     `xml:"encrypted"`
 	Key         string   `xml:"kmsKeyId,omitempty"`
 	Tier        string   `xml:"storageTier"`
-	Tags        set[tag] `xml:"tagSet"`
+	Tags        set[tag] `xml:"tagSet>item"`
 }
 
-// A snapshotInfo is a snapshot in the answer of CreateSnapshots, which calls its state so.
+// A snapshotInfo is a snapshot in the answer of CreateSnapshots, where its status is called state.
 type snapshotInfo struct {
 	snapshotXML
-	State2 string `xml:"state"`
+	Named string `xml:"state"`
 }
 
 func (o *op) snapshotXML(s *snapshot) snapshotXML {
@@ -171,7 +171,7 @@ type createSnapshotsIn struct {
 }
 
 type createSnapshotsOut struct {
-	Snapshots set[snapshotInfo] `xml:"snapshotSet"`
+	Snapshots set[snapshotInfo] `xml:"snapshotSet>item"`
 }
 
 func (o *op) createSnapshots(in *createSnapshotsIn) (*createSnapshotsOut, error) {
@@ -225,7 +225,7 @@ type copySnapshotIn struct {
 
 type copySnapshotOut struct {
 	ID   string   `xml:"snapshotId"`
-	Tags set[tag] `xml:"tagSet"`
+	Tags set[tag] `xml:"tagSet>item"`
 }
 
 func (o *op) copySnapshot(in *copySnapshotIn) (*copySnapshotOut, error) {
@@ -272,7 +272,7 @@ func (o *op) copyOf(source *snapshot, region string, encrypted *bool, key string
 	if source.Seal.Encrypted {
 		if source.Owner != o.call.Account && source.Seal.Managed {
 			failed = keyless
-		} else if _, _, err := o.options.Keys.Key(o.call.Account, region, source.Seal.Key); err != nil {
+		} else if _, err := o.options.Keys.Resolve(o.call.Account, region, source.Seal.Key); err != nil {
 			failed = keyless
 		}
 	}
@@ -334,7 +334,7 @@ type describeSnapshotsIn struct {
 }
 
 type describeSnapshotsOut struct {
-	Snapshots set[snapshotXML] `xml:"snapshotSet"`
+	Snapshots set[snapshotXML] `xml:"snapshotSet>item"`
 	NextToken string           `xml:"nextToken,omitempty"`
 }
 

@@ -13,7 +13,7 @@ type stateChange struct {
 }
 
 type stateChanges struct {
-	Changes set[stateChange] `xml:"instancesSet"`
+	Changes set[stateChange] `xml:"instancesSet>item"`
 }
 
 type instancesIn struct {

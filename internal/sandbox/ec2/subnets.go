@@ -14,7 +14,7 @@ type subnetXML struct {
 	Owner    string   `xml:"ownerId"`
 	VpcID    string   `xml:"vpcId"`
 	CIDR     string   `xml:"cidrBlock"`
-	IPv6     set[tag] `xml:"ipv6CidrBlockAssociationSet"`
+	IPv6     set[tag] `xml:"ipv6CidrBlockAssociationSet>item"`
 	AssignV6 bool     `xml:"assignIpv6AddressOnCreation"`
 	Free     int      `xml:"availableIpAddressCount"`
 	Zone     string   `xml:"availabilityZone"`
@@ -23,7 +23,7 @@ type subnetXML struct {
 	PublicIP bool     `xml:"mapPublicIpOnLaunch"`
 	Native6  bool     `xml:"ipv6Native"`
 	DNS64    bool     `xml:"enableDns64"`
-	Tags     set[tag] `xml:"tagSet"`
+	Tags     set[tag] `xml:"tagSet>item"`
 }
 
 func (o *op) subnetXML(s *subnet) subnetXML {
@@ -40,7 +40,7 @@ type describeSubnetsIn struct {
 }
 
 type describeSubnetsOut struct {
-	Subnets   set[subnetXML] `xml:"subnetSet"`
+	Subnets   set[subnetXML] `xml:"subnetSet>item"`
 	NextToken string         `xml:"nextToken,omitempty"`
 }
 

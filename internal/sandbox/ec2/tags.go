@@ -182,7 +182,7 @@ type tagXML struct {
 }
 
 type describeTagsOut struct {
-	Tags      set[tagXML] `xml:"tagSet"`
+	Tags      set[tagXML] `xml:"tagSet>item"`
 	NextToken string      `xml:"nextToken,omitempty"`
 }
 

@@ -42,7 +42,7 @@ type templateXML struct {
 	CreatedBy string   `xml:"createdBy"`
 	Default   int      `xml:"defaultVersionNumber"`
 	Latest    int      `xml:"latestVersionNumber"`
-	Tags      set[tag] `xml:"tagSet"`
+	Tags      set[tag] `xml:"tagSet>item"`
 }
 
 type versionXML struct {
@@ -288,8 +288,8 @@ type deletedVersion struct {
 }
 
 type deleteVersionsOut struct {
-	Deleted set[deletedVersion] `xml:"successfullyDeletedLaunchTemplateVersionSet"`
-	Kept    set[deletedVersion] `xml:"unsuccessfullyDeletedLaunchTemplateVersionSet"`
+	Deleted set[deletedVersion] `xml:"successfullyDeletedLaunchTemplateVersionSet>item"`
+	Kept    set[deletedVersion] `xml:"unsuccessfullyDeletedLaunchTemplateVersionSet>item"`
 }
 
 func (o *op) deleteVersions(in *deleteVersionsIn) (*deleteVersionsOut, error) {
@@ -330,7 +330,7 @@ type describeTemplatesIn struct {
 }
 
 type describeTemplatesOut struct {
-	Templates set[templateXML] `xml:"launchTemplates"`
+	Templates set[templateXML] `xml:"launchTemplates>item"`
 	NextToken string           `xml:"nextToken,omitempty"`
 }
 
@@ -379,7 +379,7 @@ type listedVersion struct {
 }
 
 type describeVersionsOut struct {
-	Versions  set[versionXML] `xml:"launchTemplateVersionSet"`
+	Versions  set[versionXML] `xml:"launchTemplateVersionSet>item"`
 	NextToken string          `xml:"nextToken,omitempty"`
 }
 

@@ -91,14 +91,14 @@ type volumeXML struct {
 	Zone        string             `xml:"availabilityZone"`
 	State       string             `xml:"status"`
 	Created     string             `xml:"createTime"`
-	Attachments set[attachmentXML] `xml:"attachmentSet"`
+	Attachments set[attachmentXML] `xml:"attachmentSet>item"`
 	Type        string             `xml:"volumeType"`
 	IOPS        *int               `xml:"iops,omitempty"`
 	Throughput  *int               `xml:"throughput,omitempty"`
 	Encrypted   bool               `xml:"encrypted"`
 	Key         string             `xml:"kmsKeyId,omitempty"`
 	Multi       bool               `xml:"multiAttachEnabled"`
-	Tags        set[tag]           `xml:"tagSet"`
+	Tags        set[tag]           `xml:"tagSet>item"`
 }
 
 type attachmentXML struct {
@@ -329,7 +329,7 @@ type describeVolumesIn struct {
 }
 
 type describeVolumesOut struct {
-	Volumes   set[volumeXML] `xml:"volumeSet"`
+	Volumes   set[volumeXML] `xml:"volumeSet>item"`
 	NextToken string         `xml:"nextToken,omitempty"`
 }
 
@@ -443,7 +443,7 @@ func (v *volume) changeXML(now time.Time) changeXML {
 }
 
 type volumeChangesOut struct {
-	Changes   set[changeXML] `xml:"volumeModificationSet"`
+	Changes   set[changeXML] `xml:"volumeModificationSet>item"`
 	NextToken string         `xml:"nextToken,omitempty"`
 }
 

@@ -1,25 +1,9 @@
 package ec2
 
-import (
-	"encoding/xml"
-	"time"
-)
+import "time"
 
-// A set is a list as EC2 writes it: an element that is there also when it is empty, with items.
+// A set is a list as EC2 writes it: its elements are called item.
 type set[T any] []T
-
-// MarshalXML writes the set's element around its items.
-func (s set[T]) MarshalXML(e *xml.Encoder, start xml.StartElement) error {
-	if err := e.EncodeToken(start); err != nil {
-		return err
-	}
-	for _, v := range s {
-		if err := e.EncodeElement(v, xml.StartElement{Name: xml.Name{Local: "item"}}); err != nil {
-			return err
-		}
-	}
-	return e.EncodeToken(start.End())
-}
 
 // stamp writes a time as EC2 does; the zero time is "".
 func stamp(t time.Time) string {
