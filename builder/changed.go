@@ -27,7 +27,7 @@ func (p *Plan) PinAs(then *Plan) {
 	p.Created, p.Annotations = then.Created, then.Annotations
 	for i, b := range p.Builds {
 		if old, ok := then.Build(b.Name); ok {
-			p.Builds[i].Pin = old.Pin
+			p.Builds[i].Pin, p.Builds[i].Given = old.Pin, old.Given
 		}
 	}
 }
