@@ -36,6 +36,7 @@ func Sources(d Deps) map[string]func() builder.Source {
 	all := container.Sources(d.Container)
 	all["ssh"] = ssh.NewSource
 	all["ami"] = ami.New(d.Amazon)
+	maps.Copy(all, publish.Sources(d.Publish))
 	return all
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bake/internal/registry"
+	"bake/steps/amazon/ecr"
 )
 
 func (a *app) imagesCommand() *cobra.Command {
@@ -17,12 +18,19 @@ func (a *app) imagesCommand() *cobra.Command {
 	var insecure bool
 	cmd := &cobra.Command{
 		Use:   "images REPOSITORY",
-		Short: "List the tags of a repository, on Docker Hub or any registry",
+		Short: "List the tags of a repository, on Docker Hub, in ECR or any registry",
 		Example: `  bake images debian                            on Docker Hub
+  bake images debian:bookworm-slim              one tag
   bake images registry.example.com/team/api     on any registry
+  bake images 123456789012.dkr.ecr.eu-west-1.amazonaws.com/api
+  bake images ecr:api --region eu-west-1        in the caller's registry of ECR, untagged images too
+  bake images ecr:                              its repositories
   bake images debian --match bookworm -o json`,
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if name, ok := ecr.IsRepository(args[0]); ok {
+				return a.ecrImages(cmd.Context(), name, list)
+			}
 			return a.images(cmd.Context(), args[0], list, insecure)
 		},
 	}
@@ -30,6 +38,7 @@ func (a *app) imagesCommand() *cobra.Command {
 	f.IntVar(&list.Limit, "limit", 25, "at most this many tags, the newest; 0: all")
 	f.StringVar(&list.Match, "match", "", "only tags that contain this `TEXT`")
 	f.BoolVar(&insecure, "insecure", false, "allow plain HTTP; to this machine it is always allowed")
+	a.awsFlags(cmd)
 	a.outputFlag(cmd, "text|json")
 	return cmd
 }

@@ -28,6 +28,21 @@ func (a *app) load(file string, cat builder.Catalog, opts templates.Options) (lo
 		return loaded{}, err
 	}
 	t, diags := templates.Parse(file, cat.Language(), opts)
+	return a.compile(file, t, diags, cat, opts)
+}
+
+// loadText is load for a template that is in no file; its relative paths start
+// in the folder bake was started in.
+func (a *app) loadText(name, text string, cat builder.Catalog, opts templates.Options) (loaded, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return loaded{}, err
+	}
+	t, diags := templates.ParseBytes(name, dir, []byte(text), cat.Language(), opts)
+	return a.compile(name, t, diags, cat, opts)
+}
+
+func (a *app) compile(file string, t *templates.Template, diags templates.Diagnostics, cat builder.Catalog, opts templates.Options) (loaded, error) {
 	if t == nil {
 		return loaded{}, &templateError{diags.Sort()}
 	}

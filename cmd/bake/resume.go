@@ -12,6 +12,7 @@ import (
 	"bake/builder"
 	"bake/builder/journal"
 	"bake/internal/redact"
+	"bake/templates"
 )
 
 func (a *app) resumeCommand() *cobra.Command {
@@ -84,7 +85,7 @@ func (a *app) takeUp(ctx context.Context, dir runDir, req request, plan *builder
 	if err != nil {
 		return nil, err
 	}
-	l, err := a.load(req.Template, w.catalog, opts)
+	l, err := a.loadAgain(ctx, req, plan, w, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -106,6 +107,25 @@ func (a *app) takeUp(ctx context.Context, dir runDir, req request, plan *builder
 	}
 	r.resumed = true
 	return r, nil
+}
+
+// loadAgain reads the template of a run that began before.
+func (a *app) loadAgain(ctx context.Context, req request, plan *builder.Plan, w *wiring, opts templates.Options) (loaded, error) {
+	q := req.Release
+	if q == nil {
+		return a.load(req.Template, w.catalog, opts)
+	}
+	var l loaded
+	var err error
+	if q.Text != "" {
+		l, err = a.loadText(releaseName, q.Text, w.catalog, opts)
+	} else {
+		l, err = a.load(req.Template, w.catalog, opts)
+	}
+	if err != nil {
+		return l, err
+	}
+	return l, q.again(ctx, l.plan, plan, w)
 }
 
 // journaled returns the plan that a run began with, nil if it was killed before

@@ -38,6 +38,8 @@ type request struct {
 	Only     []string          `json:"only,omitempty"`
 	NoCache  bool              `json:"no_cache,omitempty"`
 	Started  time.Time         `json:"started"`
+	// Release is set for a run of `bake release`.
+	Release *releaseRequest `json:"release,omitempty"`
 }
 
 // makeRunDir makes the folder of a new run. The .gitignore keeps runs out of

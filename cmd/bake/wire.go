@@ -84,7 +84,7 @@ func (a *app) connect(dir, engine string) (*wiring, error) {
 		Provisioners: provisioners.All(),
 		Outputs:      steps.Outputs(deps),
 		Cleaners:     steps.Cleaners(deps),
-		Images:       map[string]builder.ImageOpener{w.docker.Name(): w.docker, w.embedded.Name(): w.embedded},
+		Images:       map[string]builder.ImageOpener{w.docker.Name(): w.docker, w.embedded.Name(): w.embedded, registry.Engine: w.registries},
 	}
 	return w, nil
 }

@@ -68,14 +68,34 @@ type List struct {
 	Match string // only tags that contain this
 }
 
+// one is the listing of the one tag that ref names.
+func (c *Client) one(ctx context.Context, ref Reference) (Listing, error) {
+	s, err := c.session(ctx, ref, "pull")
+	if err != nil {
+		return Listing{}, err
+	}
+	if _, err := s.head(ctx, ref.Tag); err != nil {
+		return Listing{}, err
+	}
+	return Listing{Repository: ref.Name(), Tags: []TagInfo{c.tag(ctx, s, ref)}, Total: 1}, nil
+}
+
 // maxPages ends a list whose pages never end.
 const maxPages = 10_000
 
-// List returns the tags of a repository with what they name. Docker Hub is
+// List returns the tags of a repository with what they name, or of the one tag
+// that ref has. Docker Hub is
 // asked through its own API, which tells dates and sizes at once, or as any
 // registry if that fails. Manifests are fetched several at a time and
 // remembered; a tag whose manifest cannot be read says why.
 func (c *Client) List(ctx context.Context, ref Reference, l List) (Listing, error) {
+	if ref.Tag != "" {
+		listing, err := c.one(ctx, ref)
+		if err != nil {
+			return Listing{}, &Error{Doing: "looking up " + ref.String(), Host: ref.Host(), Err: err}
+		}
+		return listing, nil
+	}
 	if ref.Host() == name.DefaultRegistry {
 		if listing, err := c.listHub(ctx, ref, l); err == nil {
 			listing.Rate = c.hubRate(ctx)

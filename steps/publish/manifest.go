@@ -19,6 +19,9 @@ import (
 // a field changes its meaning or goes away, not when one is added.
 const ManifestVersion = 1
 
+// DefaultManifest is the file that is written if none is named.
+const DefaultManifest = "bake.manifest.json"
+
 // Manifest writes a JSON file of everything the run made, for later jobs.
 type Manifest struct {
 	Path string `yaml:"path" bake:"main" default:"bake.manifest.json" doc:"JSON file to write, relative to the template."`

@@ -74,7 +74,12 @@ func (o *Registry) Publish(ctx context.Context, sc *builder.Scope, in builder.Ar
 		Compression: registry.Compression(o.Compression), MountFrom: registry.MountFrom(*in.Image, o.Insecure, o.MountFrom...),
 		Progress: sc.Progress,
 	}
-	if len(images) > 1 || o.Force {
+	if len(o.Platforms) == 0 && len(o.Annotations) == 0 {
+		if push.Document, err = o.deps.Registry.Index(ctx, *in.Image); err != nil {
+			return builder.Published{}, err
+		}
+	}
+	if push.Document == nil && (len(images) > 1 || o.Force) {
 		push.Annotations = images[0].Annotations
 	}
 	if to.Tag == "" && len(o.Tags) == 0 {

@@ -70,15 +70,11 @@ func (o *Output) images(ctx context.Context, sc *builder.Scope, in builder.Image
 			v.Annotations[k] = value
 		}
 	}
-	if in.Ref == "" || len(in.Manifests) == 0 || len(o.Platforms) > 0 || len(o.Annotations) > 0 {
+	if len(o.Platforms) > 0 || len(o.Annotations) > 0 {
 		return images, nil, nil
 	}
-	ref, err := registry.ParseReference(in.Ref, false)
-	if err != nil {
-		return nil, nil, err
-	}
-	document, err := o.deps.Registry.Document(ctx, ref)
-	return images, &document, err
+	document, err := o.deps.Registry.Index(ctx, in)
+	return images, document, err
 }
 
 // prepare makes sure of the repository.
