@@ -11,7 +11,9 @@ import (
 	"bake/steps/amazon/ecr"
 	"bake/steps/amazon/ecs"
 	"bake/steps/amazon/image"
+	"bake/steps/amazon/instance"
 	"bake/steps/amazon/keypair"
+	"bake/steps/amazon/volume"
 	"bake/steps/container"
 	"bake/steps/publish"
 	"bake/steps/ssh"
@@ -44,6 +46,8 @@ func Sources(d Deps) map[string]func() builder.Source {
 func Outputs(d Deps) map[string]func() builder.Output {
 	all := publish.Outputs(d.Publish)
 	all["keypair"] = keypair.New(d.Amazon)
+	all["volume"] = volume.New(d.Amazon)
+	all["instance"] = instance.New(d.Amazon)
 	maps.Copy(all, image.Outputs(image.Deps{Cloud: d.Amazon}))
 	maps.Copy(all, ecr.Outputs(d.ECR))
 	maps.Copy(all, ecs.Outputs(d.ECS()))

@@ -72,6 +72,8 @@ func TestSourcesOfContainersCanBeCachedAndOutputsTellWhatTheyTake(t *testing.T) 
 // takes is what outputs take that are not for container images alone.
 var takes = map[string][]builder.ArtifactKind{
 	"manifest": {builder.ImageArtifact, builder.AMIArtifact, builder.HostArtifact},
+	"instance": {builder.AMIArtifact},
+	"volume":   {builder.ImageArtifact, builder.AMIArtifact, builder.HostArtifact},
 	"keypair":  {builder.ImageArtifact, builder.AMIArtifact, builder.HostArtifact},
 
 	"ami":             {builder.AMIArtifact},
