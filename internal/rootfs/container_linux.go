@@ -33,7 +33,7 @@ func (h *Host) Start(ctx context.Context, c Config) (*Container, error) {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { ct.peer.conn.Close() })
-	err = ct.peer.conn.Send(setup(c, h.id))
+	err = ct.sendSetup(ctx, c, h.id)
 	if err == nil {
 		var fds []int
 		if _, fds, err = recv(ct.peer.conn); len(fds) > 0 {
@@ -46,6 +46,19 @@ func (h *Host) Start(ctx context.Context, c Config) (*Container, error) {
 		return nil, fmt.Errorf("starting a container: %w", orCause(ctx, err))
 	}
 	return ct, nil
+}
+
+// sendSetup tells the init what its root is, with the network that it shares.
+func (c *Container) sendSetup(ctx context.Context, cfg Config, id Identity) error {
+	if cfg.Beside == nil {
+		return c.peer.conn.Send(setup(cfg, id))
+	}
+	network, err := cfg.Beside.fetch(ctx, wire.Request{Op: wire.OpNetwork}, "network")
+	if err != nil {
+		return err
+	}
+	defer network.Close()
+	return c.peer.conn.Send(setup(cfg, id), network)
 }
 
 // startInit starts the init process and the goroutine that waits for its end.
@@ -117,7 +130,12 @@ func (c *Container) Device() *os.File { return c.device }
 
 // Socket makes a socket (socket(2)) in the container's network.
 func (c *Container) Socket(ctx context.Context, domain, kind, protocol int) (*os.File, error) {
-	conn, err := c.peer.session(wire.Request{Op: wire.OpSocket, Sock: [3]int{domain, kind, protocol}})
+	return c.fetch(ctx, wire.Request{Op: wire.OpSocket, Sock: [3]int{domain, kind, protocol}}, "socket")
+}
+
+// fetch asks the container's init for a descriptor.
+func (c *Container) fetch(ctx context.Context, req wire.Request, what string) (*os.File, error) {
+	conn, err := c.peer.session(req)
 	if err != nil {
 		return nil, err
 	}
@@ -129,9 +147,9 @@ func (c *Container) Socket(ctx context.Context, domain, kind, protocol int) (*os
 		return nil, orCause(ctx, err)
 	}
 	if len(fds) != 1 {
-		return nil, errors.New("the container's first process sent no socket")
+		return nil, errors.New("the container's first process sent no " + what)
 	}
-	return os.NewFile(uintptr(fds[0]), "socket"), nil
+	return os.NewFile(uintptr(fds[0]), what), nil
 }
 
 // Done is closed when the container has ended.

@@ -52,6 +52,8 @@ type Config struct {
 	Capabilities []uint
 	// Network is a network of the container's own; nil: it shares this machine's.
 	Network *Network
+	// Beside is a running container whose network this one shares, if it is not nil.
+	Beside *Container
 }
 
 // A Network is one that nothing but the container is in, besides whoever reads

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/netip"
 	"syscall"
 	"testing"
 
@@ -44,5 +45,35 @@ func TestAReadOnlyRootTakesNoWrites(t *testing.T) {
 	got, err := sh(c, "echo x 2>/dev/null >/new && echo wrote; echo x >/dev/shm/y; echo x >/dev/null; mount | grep -c ' / .*ro' || true")
 	if err != nil || got != "1\n" && got != "0\n" { // /proc/mounts may not be shown
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestTwoContainersShareANetwork(t *testing.T) {
+	first := newBox(t)
+	cfg := first.config()
+	cfg.Network = &rootfs.Network{Interface: "eth0", Address: netip.MustParsePrefix("10.1.2.3/24"), MTU: 9001}
+	one, err := first.host.Start(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Close()
+	dir := newBox(t)
+	cfg = dir.config()
+	cfg.Beside = one
+	two, err := first.host.Start(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer two.Close()
+	a, err := sh(one, "readlink /proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := sh(two, "readlink /proc/self/ns/net"); err != nil || a != b {
+		t.Errorf("networks %q and %q (%v), want the same", a, b, err)
+	}
+	alone := newBox(t).start()
+	if _, err := first.host.Start(context.Background(), rootfs.Config{Base: dir.dir, Root: "base", Beside: alone}); err == nil {
+		t.Error("a container was put beside one that has no network of its own")
 	}
 }

@@ -168,3 +168,19 @@ func (s *server) socket(conn *wire.Conn, want [3]int) {
 	defer f.Close()
 	conn.Send(wire.Reply{}, f)
 }
+
+// shareNetwork sends the root's own network, for another root to enter.
+func (s *server) shareNetwork(conn *wire.Conn) {
+	if s.lan == nil {
+		conn.Send(wire.Reply{Err: "the container shares this machine's network"})
+		return
+	}
+	fd, err := syscall.Dup(s.lan.fd)
+	if err != nil {
+		conn.Send(reply(fmt.Errorf("sharing the network: %w", err)))
+		return
+	}
+	f := os.NewFile(uintptr(fd), "network")
+	defer f.Close()
+	conn.Send(wire.Reply{}, f)
+}

@@ -15,6 +15,7 @@ import (
 type server struct {
 	procs *procs
 	oneID bool
+	lan   *network
 	root  bool // it is pid 1 of a root, and everything in its pid namespace is a command's
 }
 
@@ -27,10 +28,15 @@ func serveRoot(control *wire.Conn) error {
 	prepare := make(chan func() error, 1)
 	srv := &server{procs: newProcs(func() error { return (<-prepare)() }), root: true}
 	var s wire.Setup
-	if _, err := control.Recv(&s); err != nil {
+	given, err := control.Recv(&s)
+	if err != nil {
 		return err
 	}
 	lan, device, err := newNetwork(s.Network)
+	if len(given) == 1 { // another container's
+		lan = &network{given[0]}
+	}
+	srv.lan = lan
 	prepare <- func() error {
 		if err := lan.enter(); err != nil {
 			return err
@@ -131,6 +137,8 @@ func (s *server) session(conn *wire.Conn) {
 		r := reply(err)
 		r.Size = size
 		conn.Send(r)
+	case wire.OpNetwork:
+		s.shareNetwork(conn)
 	case wire.OpSocket:
 		s.socket(conn, req.Sock)
 	case wire.OpSpawn:
