@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"bake/internal/rootfs"
+	"bake/internal/sandbox/network"
 )
 
 // An Agent is a directory of unpacked layers and the containers that run over
@@ -29,8 +30,11 @@ type Agent struct {
 	host   *rootfs.Host // nil where there are no containers
 	flight singleflight.Group
 
+	network *network.Switch
+
 	mu      sync.Mutex
 	running map[*Container]bool
+	shared  bool // networks are this machine's: it does not let us make others
 	closed  bool
 }
 
@@ -45,7 +49,7 @@ func Open(dir string) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{dir: dir, host: host, running: map[*Container]bool{}}
+	a := &Agent{dir: dir, host: host, network: network.New(nil), running: map[*Container]bool{}}
 	if err := a.prepare(); err != nil {
 		return nil, errors.Join(fmt.Errorf("the folder of tasks: %w", err), host.Close())
 	}

@@ -26,6 +26,7 @@ type Spec struct {
 	Hostname            string
 	ReadOnly            bool // the root, not the mounts
 	Mounts              []Mount
+	Network             *Network // nil: this machine's
 	// Memory, in bytes, is how much all processes may have in memory; 0: any amount.
 	Memory         int64
 	Stdout, Stderr io.Writer // nil: thrown away
@@ -110,6 +111,9 @@ func (c *Container) boot(ctx context.Context) error {
 	cfg := rootfs.Config{
 		Base: a.dir, Upper: filepath.Join("run", s.ID, "upper"), Work: filepath.Join("run", s.ID, "work"), Root: filepath.Join("run", s.ID, "root"),
 		Hostname: s.Hostname, ReadOnly: s.ReadOnly, Files: rootfs.NetworkFiles(s.Hostname),
+	}
+	if n := s.Network; n != nil && !n.Shared() {
+		cfg.Beside, cfg.Files = n.root, n.files(s.Hostname)
 	}
 	for _, l := range s.Image.layers {
 		cfg.Lower = append(cfg.Lower, filepath.Join("layers", l))

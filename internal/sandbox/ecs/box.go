@@ -182,7 +182,7 @@ func (b *box) start() (*agent.Container, error) {
 	o := b.x.t.override(b.def.Name)
 	spec := agent.Spec{
 		ID: newID(), Image: b.image, EntryPoint: b.def.EntryPoint, Command: b.def.Command, Env: b.env, Dir: b.def.WorkingDirectory, User: b.def.User,
-		Hostname: b.hostname(), ReadOnly: b.def.ReadonlyRootFilesystem != nil && *b.def.ReadonlyRootFilesystem, Mounts: b.mounts,
+		Hostname: b.hostname(), ReadOnly: b.def.ReadonlyRootFilesystem != nil && *b.def.ReadonlyRootFilesystem, Mounts: b.mounts, Network: b.x.network,
 		Memory: b.memory(), Stdout: b.logs.stream(), Stderr: b.logs.stream(),
 	}
 	if o.Command != nil {

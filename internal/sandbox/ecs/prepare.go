@@ -18,29 +18,6 @@ import (
 	"bake/internal/sandbox/epoch"
 )
 
-// attach gives an awsvpc task its address.
-func (x *runner) attach() error {
-	x.c.mu.Lock()
-	defer x.c.mu.Unlock()
-	x.t.address = "127.0.0.1"
-	if x.def.NetworkMode != "awsvpc" {
-		return nil
-	}
-	for i := range x.t.Attachments {
-		a := &x.t.Attachments[i]
-		a.Status = "ATTACHED"
-		a.Details = append(a.Details,
-			wire.KeyValuePair{Name: "networkInterfaceId", Value: "eni-" + newID()[:17]},
-			wire.KeyValuePair{Name: "macAddress", Value: "0a:58:a9:fe:00:02"},
-			wire.KeyValuePair{Name: "privateDnsName", Value: "ip-" + strings.ReplaceAll(x.t.address, ".", "-") + ".ec2.internal"},
-			wire.KeyValuePair{Name: "privateIPv4Address", Value: x.t.address})
-		for j := range x.t.Containers {
-			x.t.Containers[j].NetworkInterfaces = []wire.NetworkInterface{{AttachmentId: a.Id, PrivateIpv4Address: x.t.address}}
-		}
-	}
-	return nil
-}
-
 // prepare makes everything that the task's containers need before they start:
 // secrets, log streams, images.
 func (x *runner) prepare() error {

@@ -3,9 +3,11 @@ package ecs
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"time"
 
+	"bake/internal/sandbox/agent"
 	"bake/internal/sandbox/ecs/wire"
 	"bake/internal/sandbox/epoch"
 )
@@ -27,8 +29,11 @@ type runner struct {
 	def     *wire.TaskDefinition
 	service *service // nil for a task that was run by itself
 	ctx     context.Context
-	ended   chan *box // an essential container has ended, or could not begin
-	boxes   sync.WaitGroup
+	network *agent.Network
+	// listeners are those of mapped ports.
+	listeners []net.Listener
+	ended     chan *box // an essential container has ended, or could not begin
+	boxes     sync.WaitGroup
 }
 
 // launch starts to run a task. The lock is held.
@@ -165,7 +170,11 @@ func (x *runner) end() {
 	x.drain()
 	x.status(statusStopping)
 	x.stopBoxes()
+	for _, l := range x.listeners {
+		_ = l.Close() // forward ends
+	}
 	x.boxes.Wait()
+	x.detach()
 	x.c.mu.Lock()
 	x.t.ExecutionStoppedAt = epoch.At(x.c.now())
 	x.set(statusDeprovisioning)
