@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"bake/internal/sandbox/api"
+	"bake/internal/sandbox/ec2"
 	"bake/internal/sandbox/ecs"
 	"bake/internal/sandbox/iam"
 	"bake/internal/sandbox/kms"
@@ -30,6 +31,7 @@ type Services struct {
 	SSM     *ssm.T
 	Secrets *secrets.T
 	Quotas  *quotas.T
+	EC2     *ec2.Control
 	Logs    *logs.T
 	ECS     *ecs.T
 }
@@ -39,13 +41,14 @@ func (s *Services) make(w *api.World) ([]part, error) {
 	s.IAM = iam.New(w)
 	s.STS = sts.New(w, s.IAM)
 	s.KMS = kms.New(w)
-	s.SSM = ssm.New(w, ssm.Images{}, s.KMS)
+	s.EC2 = ec2.New(w, ec2.Options{Profiles: s.IAM, Keys: s.KMS})
+	s.SSM = ssm.New(w, ssm.Images{Public: s.EC2.ImageParameter}, s.KMS)
 	s.Secrets = secrets.New(w, s.KMS)
 	s.Quotas = quotas.New(w)
 	s.Logs = logs.New(w)
 	var err error
 	s.ECS, err = ecs.New(w, ecs.Deps{Logs: s.Logs, Secrets: s.Secrets, Parameters: s.SSM, Roles: s.IAM})
-	return []part{s.IAM, s.STS, s.KMS, s.SSM, s.Secrets, s.Quotas, s.Logs, s.ECS}, err
+	return []part{s.IAM, s.STS, s.KMS, s.EC2, s.SSM, s.Secrets, s.Quotas, s.Logs, s.ECS}, err
 }
 
 // Caller returns whom an access key belongs to: a user's, or temporary ones.
