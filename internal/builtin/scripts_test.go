@@ -103,6 +103,7 @@ func gnu() map[string][2]string {
 		"install":        {`echo x > f; install -m 640 f g; stat -c %a g; install -d -m 700 a/b; stat -c %a a/b; install -D f n/m/o; cat n/m/o; stat -c %a n/m/o`, "640\n700\nx\n755\n"},
 		"comm":           {`printf 'a\nb\n' > p; printf 'b\nc\n' > q; comm p q; comm -12 p q`, "a\n\t\tb\n\tc\nb\n"},
 		"timeout":        {`timeout 0.05 sleep 5; echo $?`, "124\n"},
+		"nohup":          {`sh -c 'nohup sh -c "sleep 0.1; echo late >f" </dev/null >/dev/null 2>&1 & exit 3'; echo $?; i=0; while [ ! -e f ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done; cat f`, "3\nlate\n"},
 		"find -delete":   {`mkdir d; touch d/a d/b; find d -name a -delete; ls d; find d -delete; ls`, "b\n"},
 		"sed every n-th": {`seq 5 | sed '1~2d'`, "2\n4\n"},
 		"sort -V and -h": {`printf 'v1.10\nv1.9\n' | sort -V; printf '2K\n1M\n3\n' | sort -h`, "v1.9\nv1.10\n3\n2K\n1M\n"},

@@ -83,6 +83,27 @@ func (c *Call) start(ctx context.Context, path string, argv []string) int {
 	return 0
 }
 
+// Outlive starts a program as a process of its own, also if it is a utility,
+// with the call's streams, environment and directory, and leaves it to itself:
+// it hears of no hangup. The exit status is that of the start.
+func (c *Call) Outlive(argv []string) int {
+	path, err := c.lookPath(argv[0])
+	if err != nil {
+		fmt.Fprintf(c.Stderr, "%s: %s\n", argv[0], reason(err))
+		return 127
+	}
+	signal.Ignore(syscall.SIGHUP) // which it inherits
+	cmd := exec.Command(path)
+	cmd.Args, cmd.Env, cmd.Dir = argv, c.Env, c.Dir
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, c.Stdout, c.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintf(c.Stderr, "%s: %s\n", argv[0], reason(err))
+		return 126
+	}
+	return 0
+}
+
 // forward passes the signals that end or steer a program on to it, until the
 // function it returns is called.
 func forward(p *os.Process) (stop func()) {

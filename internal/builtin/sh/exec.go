@@ -31,6 +31,12 @@ func (e executor) exec(ctx context.Context, args []string) error {
 	if f, ok := hc.Stdin.(*os.File); hc.Stdin == nil || ok && f == nil {
 		c.Stdin = bytes.NewReader(nil) // <&-
 	}
+	if args[0] == outliving {
+		if code := c.Outlive(args[1:]); code != 0 {
+			return interp.ExitStatus(code)
+		}
+		return nil
+	}
 	if args[0] == replacing {
 		c.Forward, args = true, args[1:]
 	}

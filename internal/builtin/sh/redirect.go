@@ -25,6 +25,7 @@ func rewrite(node syntax.Node) {
 	syntax.Walk(node, func(n syntax.Node) bool {
 		switch n := n.(type) {
 		case *syntax.Stmt:
+			outlive(n)
 			rewriteStmt(n)
 		case *syntax.Assign:
 			n.Value = unescape(n.Value)

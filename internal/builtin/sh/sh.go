@@ -5,7 +5,8 @@
 //
 //   - descriptors 3 to 9 belong to the process: a subshell shares them;
 //   - background jobs are not processes: they end with the shell, $! is a name
-//     that wait knows and kill does not;
+//     that wait knows and kill does not. `nohup command &` is a process, which
+//     lives on, and which neither $! nor wait knows;
 //   - umask holds for the whole shell, subshells included;
 //   - a trap for a signal runs between two commands and does not interrupt wait;
 //   - a syntax error anywhere in a script keeps all of it from running.

@@ -34,7 +34,7 @@ func newTraps(fds *descriptors) *traps {
 // call may replace a command before it runs.
 func (t *traps) call(_ context.Context, args []string) ([]string, error) {
 	switch {
-	case args[0] == descriptor:
+	case args[0] == descriptor || args[0] == outliving:
 		return args, nil
 	case args[0] == "." || args[0] == "source":
 		t.fds.sourcing.Store(true)
