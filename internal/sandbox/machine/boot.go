@@ -137,6 +137,17 @@ func (h *Host) config(ctx context.Context, spec Spec) (rootfs.Config, error) {
 		}
 	}
 	at := disksDir + "/" + spec.Disk
+	layers := []string{filepath.Join(disk, "upper")}
+	for _, l := range lower {
+		if !filepath.IsAbs(l) {
+			l = h.store.path(l)
+		}
+		layers = append(layers, l)
+	}
+	if err := h.shims(ctx, filepath.Join(disk, "shims"), layers); err != nil {
+		return rootfs.Config{}, err
+	}
+	lower = append([]string{at + "/shims"}, lower...)
 	return rootfs.Config{
 		Base: h.store.dir, Lower: append(lower, skeletonDir), Upper: at + "/upper", Work: at + "/work", Root: at + "/root",
 		Hostname:     spec.Hostname,

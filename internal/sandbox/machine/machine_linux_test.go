@@ -147,9 +147,14 @@ func (l *lab) config(m *machine.Machine, user string) ssh.Config {
 
 func (l *lab) connect(m *machine.Machine) *ssh.Communicator {
 	l.t.Helper()
-	c, err := ssh.Connect(l.t.Context(), l.config(m, m.Login()))
+	return l.connectWith(l.config(m, m.Login()))
+}
+
+func (l *lab) connectWith(config ssh.Config) *ssh.Communicator {
+	l.t.Helper()
+	c, err := ssh.Connect(l.t.Context(), config)
 	if err != nil {
-		l.t.Fatalf("%v\n%s", err, m.Console())
+		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { c.Close() })
 	return c

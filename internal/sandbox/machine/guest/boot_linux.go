@@ -21,6 +21,7 @@ func (m *machine) bringUp() {
 	}{
 		{"preparing directories", m.directories},
 		{"finding out whether this is a new instance", m.instance},
+		{"taking commands", m.control},
 		{"setting up the network", m.network},
 		{"setting up users", m.users},
 		{"setting up host keys", m.hostKeys},

@@ -20,6 +20,8 @@ type machine struct {
 	mu   sync.Mutex // of the messages
 	out  *json.Encoder
 	down chan string // Message.Down that somebody asked for
+
+	schedule schedule
 }
 
 // run is the life of the machine's first program.

@@ -13,6 +13,9 @@ func programs() map[string]func() error {
 	return map[string]func() error{
 		ProgramName: run,
 		sftpName:    serveFiles,
+		"shutdown":  ask("shutdown"), "reboot": ask("reboot"), "poweroff": ask("poweroff"), "halt": ask("halt"),
+		"cloud-init": ask("cloud-init"),
+		"systemctl":  askOr("systemctl", []string{"/usr/bin/systemctl", "/bin/systemctl"}, managed),
 	}
 }
 
