@@ -64,7 +64,7 @@ func (r *reader) source(b Block, s *scope) (Kind, []string) {
 func (r *reader) sourceKind(b Block) *field {
 	var kind *field
 	for i, f := range b.node.fields {
-		if r.lang.Sources[f.key.text] == nil {
+		if r.lang.Sources[f.key.text] == nil || r.standsBeside(b, f.key.text) {
 			continue
 		}
 		if kind != nil {
@@ -81,7 +81,7 @@ func (r *reader) sourceKind(b Block) *field {
 	}
 	unknown := false
 	for _, f := range b.node.fields {
-		if r.lang.Sources[f.key.text] == nil && !slices.Contains(beside, f.key.text) {
+		if (r.lang.Sources[f.key.text] == nil || r.standsBeside(b, f.key.text)) && !slices.Contains(beside, f.key.text) {
 			unknown = true
 			r.add(unknownBeside(f.key, "source", kind, r.lang.Sources, beside))
 		}
@@ -92,6 +92,15 @@ func (r *reader) sourceKind(b Block) *field {
 		r.add(d)
 	}
 	return kind
+}
+
+// standsBeside reports whether a key is one that stands beside another kind
+// that is there, though it is a kind too: `ssh` beside `ami`.
+func (r *reader) standsBeside(b Block, key string) bool {
+	return slices.ContainsFunc(b.node.fields, func(f field) bool {
+		proto := r.lang.Sources[f.key.text]
+		return proto != nil && f.key.text != key && slices.Contains(besideKeys(proto), key)
+	})
 }
 
 // besideKeys lists the keys of a kind that stand beside it.

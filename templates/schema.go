@@ -123,13 +123,14 @@ func stepSchema(kinds map[string]any) schema {
 func sourceSchema(kinds map[string]any) schema {
 	all := kindsSchema(kinds, typeOf[sourceDoc](), "what the build starts from: one kind, and what holds for any")
 	props, needs := all["properties"].(schema), map[string][]any{}
+	lifted := map[string][]schema{}
 	for _, name := range sortedKeys(kinds) {
 		t := reflect.TypeOf(kinds[name]).Elem()
 		beside := map[string]bool{}
 		for _, s := range specs(t) {
 			if s.beside {
 				beside[s.name] = true
-				props[s.name] = fieldSchema(&s, nil)
+				lifted[s.name] = append(lifted[s.name], fieldSchema(&s, nil))
 				needs[s.name] = append(needs[s.name], schema{"required": []any{name}})
 			}
 		}
@@ -138,8 +139,19 @@ func sourceSchema(kinds map[string]any) schema {
 		}
 	}
 	dependencies := schema{}
-	for name, kinds := range needs {
-		dependencies[name] = schema{"anyOf": kinds}
+	for name, besides := range needs {
+		if kinds[name] == nil {
+			props[name] = lifted[name][0] // it says the same beside every kind that has it
+			dependencies[name] = schema{"anyOf": besides}
+			continue
+		}
+		// `ssh` is a kind, and a key beside others.
+		props[name] = anyOf(props[name].(schema), lifted[name][0])
+		for _, choice := range all["oneOf"].([]any) {
+			if choice := choice.(schema); slices.Contains(choice["required"].([]any), any(name)) {
+				choice["not"] = schema{"anyOf": besides}
+			}
+		}
 	}
 	if len(dependencies) > 0 {
 		all["dependencies"] = dependencies
