@@ -166,6 +166,19 @@ type Maker interface {
 	Makes() ArtifactKind
 }
 
+// A Brancher is a Source that is another one for each kind of artifact it may
+// start from: `build`. For returns the one for a kind, or why the template does
+// not fit it.
+type Brancher interface {
+	For(base ArtifactKind) (Source, error)
+}
+
+// A Varied source that starts from another build's artifact makes something
+// else of it if its own block says something else; the digest is part of the key.
+type Varied interface {
+	Variant() Digest
+}
+
 // A Vetter is a Source that can tell, once the plan is pinned and before
 // anything starts, that a build cannot work: a name is taken, a right is
 // missing. It only reads.

@@ -89,7 +89,7 @@ func (x *execution) unchanged(note string) State {
 
 // source makes the build's source as the template configured it.
 func (x *execution) source() (Source, error) {
-	return configured(x.Catalog.Sources, x.build.Steps[0], x.env())
+	return x.Engine.source(x.plan, x.build, x.env())
 }
 
 // configured makes the value that serves a step, all expressions resolved.

@@ -46,7 +46,7 @@ func (e *Engine) Pin(ctx context.Context, run RunID, p *Plan) error {
 }
 
 func (e *Engine) pinSource(ctx context.Context, p *Plan, b *Build) error {
-	src, err := configured(e.Catalog.Sources, b.Steps[0], e.Env)
+	src, err := e.source(p, *b, e.Env)
 	if err != nil {
 		return err
 	}
@@ -65,6 +65,35 @@ func (e *Engine) pinSource(ctx context.Context, p *Plan, b *Build) error {
 	return err
 }
 
+// source makes the build's source as the template configured it, for the kind
+// of artifact that the build starts from.
+func (e *Engine) source(p *Plan, b Build, env *templates.Env) (Source, error) {
+	src, err := configured(e.Catalog.Sources, b.Steps[0], env)
+	if err != nil {
+		return nil, err
+	}
+	if branch, ok := src.(Brancher); ok {
+		return branch.For(e.Catalog.kind(p, b))
+	}
+	return src, nil
+}
+
+// kind is what the build makes: what the first of the builds that it stands on makes.
+func (c Catalog) kind(p *Plan, b Build) ArtifactKind {
+	for base, ok := p.Build(b.Base); ok; base, ok = p.Build(b.Base) {
+		b = base
+	}
+	if b.Given != nil {
+		return b.Given.Kind()
+	}
+	if make, ok := c.Sources[b.Steps[0].Kind]; ok {
+		if m, ok := make().(Maker); ok {
+			return m.Makes()
+		}
+	}
+	return ImageArtifact
+}
+
 // vet asks the sources that can tell whether their builds can work.
 func (e *Engine) vet(ctx context.Context, p *Plan) error {
 	g, ctx := errgroup.WithContext(ctx)
@@ -74,7 +103,7 @@ func (e *Engine) vet(ctx context.Context, p *Plan) error {
 			continue
 		}
 		g.Go(func() error {
-			src, err := configured(e.Catalog.Sources, b.Steps[0], e.Env)
+			src, err := e.source(p, b, e.Env)
 			if err != nil {
 				return err
 			}
@@ -107,7 +136,17 @@ func (e *Engine) pinBuild(ctx context.Context, run RunID, p *Plan, b *Build) err
 		return nil
 	}
 	if base, ok := p.Build(b.Base); ok {
-		b.Pin = Pin{Digest: base.Key, Values: base.Pin.Values, Summary: "build " + b.Base}
+		b.Pin = Pin{Digest: base.Key, Values: base.Pin.Values, Summary: "build " + b.Base, Platform: base.Pin.Platform}
+		if b.Pin.Platform != nil {
+			b.Platform = *b.Pin.Platform
+		}
+		src, err := e.source(p, *b, e.Env)
+		if err != nil {
+			return err
+		}
+		if v, ok := src.(Varied); ok {
+			b.Pin.Digest = digest("variant", base.Key, v.Variant())
+		}
 	}
 	env := e.Env.WithSource(b.Pin.Values)
 	var key Digest

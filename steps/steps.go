@@ -38,6 +38,7 @@ func Sources(d Deps) map[string]func() builder.Source {
 	all := container.Sources(d.Container)
 	all["ssh"] = ssh.NewSource
 	all["ami"] = ami.New(d.Amazon)
+	all["build"] = newBase(all["build"], d.Amazon)
 	maps.Copy(all, publish.Sources(d.Publish))
 	return all
 }

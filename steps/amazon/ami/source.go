@@ -171,9 +171,6 @@ func (s *Build) check(b templates.Block) templates.Diagnostics {
 		d.Hint = "name its file in ssh: {key: ...}, or set ssh: {agent: true}; without key_pair, bake makes a key of its own"
 		ds = append(ds, d)
 	}
-	if data := s.Machine.UserData; data != nil && !data.Merge && s.SSH.Via == "direct" && len(s.SSH.HostKey) == 0 {
-		s.SSH.HostKey = nil // its console tells
-	}
 	seen := map[string]bool{}
 	for _, v := range s.Machine.Volumes {
 		seen[v.Device] = true
