@@ -120,7 +120,8 @@ func (s *Sandbox) join(dir string, o Options) error {
 	if account == "" {
 		account = DefaultAccount
 	}
-	s.World = &api.World{Dir: dir, Account: account, Regions: regions(), Pace: o.Pace, Now: time.Now, URL: s.URL}
+	s.Faults = new(api.Faults)
+	s.World = &api.World{Dir: dir, Account: account, Regions: regions(), Pace: o.Pace, Now: time.Now, URL: s.URL, Faults: s.Faults}
 	parts, err := s.Services.make(s.World)
 	if err != nil {
 		return err
@@ -135,9 +136,8 @@ func (s *Sandbox) join(dir string, o Options) error {
 	handler.Keys = s.Services
 	handler.State = s.keeper.state
 	if s.keeper.persistent {
-		handler.Changed = s.keeper.save
+		s.World.Changed = s.keeper.save
 	}
-	s.Faults = handler.Faults
 	s.server = &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second}
 	return s.Faults.Add(o.Faults...)
 }

@@ -5,6 +5,7 @@ import (
 
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/ec2"
+	"bake/internal/sandbox/ecr"
 	"bake/internal/sandbox/ecs"
 	"bake/internal/sandbox/iam"
 	"bake/internal/sandbox/kms"
@@ -32,6 +33,7 @@ type Services struct {
 	Secrets *secrets.T
 	Quotas  *quotas.T
 	EC2     *ec2.Control
+	ECR     *ecr.T
 	Logs    *logs.T
 	ECS     *ecs.T
 }
@@ -45,10 +47,13 @@ func (s *Services) make(w *api.World) ([]part, error) {
 	s.SSM = ssm.New(w, ssm.Images{Public: s.EC2.ImageParameter}, s.KMS)
 	s.Secrets = secrets.New(w, s.KMS)
 	s.Quotas = quotas.New(w)
-	s.Logs = logs.New(w)
 	var err error
-	s.ECS, err = ecs.New(w, ecs.Deps{Logs: s.Logs, Secrets: s.Secrets, Parameters: s.SSM, Roles: s.IAM})
-	return []part{s.IAM, s.STS, s.KMS, s.EC2, s.SSM, s.Secrets, s.Quotas, s.Logs, s.ECS}, err
+	if s.ECR, err = ecr.New(w, ecr.Deps{Key: s.KMS.Key, Secret: s.Secrets.Value}); err != nil {
+		return nil, err
+	}
+	s.Logs = logs.New(w)
+	s.ECS, err = ecs.New(w, ecs.Deps{Images: pulls(s.ECR), Logs: s.Logs, Secrets: s.Secrets, Parameters: s.SSM, Roles: s.IAM})
+	return []part{s.IAM, s.STS, s.KMS, s.EC2, s.SSM, s.Secrets, s.Quotas, s.ECR, s.ECR.Public(), s.Logs, s.ECS}, err
 }
 
 // Caller returns whom an access key belongs to: a user's, or temporary ones.

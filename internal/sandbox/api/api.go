@@ -113,6 +113,10 @@ type World struct {
 	Now     func() time.Time
 	// URL is where the sandbox listens, "http://127.0.0.1:4566".
 	URL string
+	// Faults are met by calls that the server does not see, too; may be nil.
+	Faults *Faults
+	// Changed keeps the state now: for what changes outside of a call. May be nil.
+	Changed func() error
 }
 
 // Takes is how long what takes d on AWS takes here.

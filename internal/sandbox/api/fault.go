@@ -135,7 +135,7 @@ func (f *Faults) OnCall(hook Hook) {
 	f.hook = hook
 }
 
-// hit returns the faults that a call meets, and counts it.
+// hit returns the faults that a call meets.
 func (f *Faults) hit(c *Call) []Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -164,8 +164,8 @@ func throttled(p Protocol) *Error {
 	return Errorf("ThrottlingException", "Rate exceeded")
 }
 
-// asked is the error that a fault gives.
-func (f Fault) asked() *Error {
+// Asked is the error that a fault of the kind error gives.
+func (f Fault) Asked() *Error {
 	e := &Error{Code: f.Code, Message: f.Message, Status: f.Status}
 	if e.Code == "" {
 		e.Code = "InternalError"

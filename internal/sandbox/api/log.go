@@ -44,28 +44,33 @@ func (f *Faults) Forget() {
 	f.log, f.counts = nil, nil
 }
 
-// begin counts a call and tells the hook.
-func (f *Faults) begin(c *Call) (number int) {
+// Meet counts a call, tells the hook, and returns the faults that it meets.
+// The caller does what they say and calls over when the action was carried out
+// or refused, with the error's code, before it answers. It is for services that
+// speak something else than AWS's protocols, as a registry does.
+func (f *Faults) Meet(c *Call) (hits []Fault, over func(code string)) {
+	began := time.Now()
+	name := c.Service + ":" + c.Action
 	f.mu.Lock()
 	if f.counts == nil {
 		f.counts = map[string]int{}
 	}
-	f.counts[c.Service+":"+c.Action]++
-	number, hook := f.counts[c.Service+":"+c.Action], f.hook
+	f.counts[name]++
+	number, hook := f.counts[name], f.hook
 	f.mu.Unlock()
 	if hook != nil {
 		hook(c, number, false)
 	}
-	return number
-}
-
-// carriedOut tells the hook that the action was done.
-func (f *Faults) carriedOut(c *Call, number int) {
-	f.mu.Lock()
-	hook := f.hook
-	f.mu.Unlock()
-	if hook != nil {
-		hook(c, number, true)
+	hits = f.hit(c)
+	return hits, func(code string) {
+		if hook != nil {
+			hook(c, number, true)
+		}
+		e := Entry{Time: began, Service: c.Service, Action: c.Action, Region: c.Region, Account: c.Account, Caller: c.Caller, Code: code, Duration: time.Since(began)}
+		if len(hits) > 0 {
+			e.Fault = hits[0].Kind
+		}
+		f.note(e)
 	}
 }
 

@@ -20,18 +20,19 @@ type Server struct {
 	Keys Keys
 	// Authorize refuses a call with an *Error; nil: everybody may do everything.
 	Authorize func(ctx context.Context, c *Call, r *Request) error
-	// Changed is called after an action that may have changed something, before
-	// the answer is sent: it keeps the state. May be nil.
-	Changed func() error
 	// State is what GET /_sandbox/state answers. May be nil.
 	State func() (map[string]json.RawMessage, error)
-	// Faults go wrong on demand, and count calls.
+	// Faults go wrong on demand, and count calls: the world's, if it has any.
 	Faults *Faults
 }
 
 // NewServer returns a handler for all services.
 func NewServer(w *World, services ...*Service) *Server {
-	return &Server{world: w, services: services, Faults: new(Faults)}
+	faults := w.Faults
+	if faults == nil {
+		faults = new(Faults)
+	}
+	return &Server{world: w, services: services, Faults: faults}
 }
 
 // Add joins another service; not while it serves.
@@ -42,7 +43,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.control(w, r)
 		return
 	}
-	began := time.Now()
 	call := &Call{RequestID: newRequestID(), Region: "us-east-1", protocol: spoken(r)}
 	call.SourceIP, _, _ = net.SplitHostPort(r.RemoteAddr)
 	service, req, err := s.admit(w, r, call)
@@ -51,21 +51,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	call.Fresh = s.Faults.fresh(call)
-	number := s.Faults.begin(call)
-	hits := s.Faults.hit(call)
+	hits, over := s.Faults.Meet(call)
 	// AWS carries out what it was asked, whether or not the client waits for the answer.
 	reply := s.do(context.WithoutCancel(r.Context()), service, call, req, hits)
-	s.Faults.carriedOut(call, number)
-	entry := Entry{Time: began, Service: call.Service, Action: call.Action, Region: call.Region, Account: call.Account, Caller: call.Caller, Duration: time.Since(began)}
-	if len(hits) > 0 {
-		entry.Fault = hits[0].Kind
-	}
-	if reply != nil {
-		entry.Code = reply.code
-	}
-	s.Faults.note(entry)
-	if reply == nil || slices.ContainsFunc(hits, func(f Fault) bool { return f.Kind == FaultLost }) {
+	if reply == nil {
+		over("")
 		panic(http.ErrAbortHandler) // cuts the connection
+	}
+	over(reply.code)
+	if slices.ContainsFunc(hits, func(f Fault) bool { return f.Kind == FaultLost }) {
+		panic(http.ErrAbortHandler)
 	}
 	reply.send(w, call)
 }
@@ -104,7 +99,7 @@ func (s *Server) do(ctx context.Context, service *Service, call *Call, req *Requ
 		case FaultThrottle:
 			return failure(service, call, throttled(call.protocol))
 		case FaultError:
-			return failure(service, call, f.asked())
+			return failure(service, call, f.Asked())
 		}
 	}
 	out, err := s.act(ctx, service, call, req)
@@ -118,7 +113,7 @@ func (s *Server) do(ctx context.Context, service *Service, call *Call, req *Requ
 	return answer
 }
 
-// act runs the action and keeps what it changed.
+// act runs the action, and keeps what it changed before the answer is sent.
 func (s *Server) act(ctx context.Context, service *Service, call *Call, req *Request) (any, error) {
 	action, ok := service.Actions[call.Action]
 	if !ok {
@@ -137,8 +132,8 @@ func (s *Server) act(ctx context.Context, service *Service, call *Call, req *Req
 	if err == nil {
 		s.Faults.noteValues(call, req, out)
 	}
-	if s.Changed != nil && !isRead(call.Action) {
-		if kept := s.Changed(); kept != nil && err == nil {
+	if s.world.Changed != nil && !isRead(call.Action) {
+		if kept := s.world.Changed(); kept != nil && err == nil {
 			err = kept
 		}
 	}
