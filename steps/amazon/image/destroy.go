@@ -14,6 +14,7 @@ import (
 
 	"bake/builder"
 	"bake/steps/amazon"
+	"bake/templates"
 )
 
 // A Query says which images to destroy.
@@ -231,4 +232,36 @@ func Destroy(ctx context.Context, cloud *amazon.Cloud, t Target, unprotect bool)
 		return cloud.Explain(ctx, t.Access, fmt.Errorf("removing image %s in %s: %w", t.ID, t.Region, err))
 	}
 	return nil
+}
+
+// SourceAccess is where the plan's images are made, as far as the sources say:
+// that of the first that names a region, a profile or a role.
+func SourceAccess(p *builder.Plan) (amazon.Access, error) {
+	for _, b := range p.Builds {
+		if len(b.Steps) == 0 || b.Steps[0].Phase != builder.Open || b.Steps[0].Kind != Kind {
+			continue
+		}
+		block, err := templates.FromJSON(b.Steps[0].Config, b.Steps[0].Pos, nil)
+		if err != nil {
+			return amazon.Access{}, err
+		}
+		var a amazon.Access
+		if block.Has("region") {
+			a.Region, _ = block.At("region").Text()
+		}
+		if block.Has("profile") {
+			a.Profile, _ = block.At("profile").Text()
+		}
+		for i := 0; block.Has("assume_role", fmt.Sprint(i)); i++ {
+			var r amazon.Role
+			if err := templates.Decode(block.At("assume_role", fmt.Sprint(i)), &r).Err(); err != nil {
+				return amazon.Access{}, err
+			}
+			a.Roles = append(a.Roles, r)
+		}
+		if a.Where() != "" {
+			return a, nil
+		}
+	}
+	return amazon.Access{}, nil
 }
