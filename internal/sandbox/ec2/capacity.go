@@ -35,8 +35,8 @@ func (x *Control) Tune(f func(*Knobs)) {
 	f(&x.state.Knobs)
 }
 
-// room reports whether there is capacity for the type in the zone.
-func (o *op) room(t *machineType, zone string, spot bool) bool {
+// hasRoom reports whether there is capacity for the type in the zone.
+func (o *op) hasRoom(t *machineType, zone string, spot bool) bool {
 	return !slices.ContainsFunc(o.state.Knobs.NoCapacity, func(p Pool) bool {
 		return match(cmp.Or(p.Type, "*"), t.ID) && match(cmp.Or(p.Zone, "*"), zone) && (spot || !p.Spot)
 	})
@@ -97,7 +97,7 @@ func (o *op) choose(p *plan, zones []zone, asked string) (string, error) {
 	if !slices.ContainsFunc(zones, has) {
 		return "", api.Errorf("Unsupported", "Your requested instance type (%s) is not supported in your requested Availability Zone (%s). Please retry your request by not specifying an Availability Zone or choosing %s.", p.kind.ID, asked, elsewhere(has))
 	}
-	free := func(z zone) bool { return has(z) && o.room(p.kind, z.name, p.spot) }
+	free := func(z zone) bool { return has(z) && o.hasRoom(p.kind, z.name, p.spot) }
 	for _, z := range zones {
 		if free(z) && (p.subnet != nil || asked != "" || o.defaultSubnet(z.name) != nil) {
 			return z.name, nil

@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"bake/internal/sandbox/api"
+	"bake/internal/sandbox/machine"
 )
 
-// Options are what EC2 needs of the rest of the sandbox. All may be nil.
+// Options are what EC2 needs of the rest of the sandbox. All may be zero.
 type Options struct {
-	Machines Machines
+	// Machines is the folder of the machines' disks; "": instances are states only.
+	Machines string
 	Profiles Profiles
 	Keys     Keys
 	// Organizations may be nil: then no account is in one.
@@ -43,7 +45,7 @@ type Control struct {
 	ctx     context.Context // of the machines: ends with Close
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
-	builtIn sync.Once // imports the base of Amazon's images
+	room    *machineRoom
 
 	mu    sync.Mutex
 	state *state
@@ -59,21 +61,25 @@ func New(w *api.World, o Options) *Control {
 		o.Keys = anyKey{}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Control{world: w, options: o, ctx: ctx, cancel: cancel, state: newState(), live: map[string]*guest{}}
+	return &Control{world: w, options: o, ctx: ctx, cancel: cancel, room: newMachineRoom(o.Machines, o.Log), state: newState(), live: map[string]*guest{}}
 }
 
 // Close kills all machines and waits for what is under way. States stay as they are.
 func (x *Control) Close() error {
 	x.cancel()
 	x.mu.Lock()
+	var all []*machine.Machine
 	for _, g := range x.live {
 		if g.machine != nil {
-			g.machine.Kill()
+			all = append(all, g.machine)
 		}
 	}
 	x.mu.Unlock()
+	for _, m := range all {
+		x.work.Go(m.Kill)
+	}
 	x.work.Wait()
-	return nil
+	return x.room.close()
 }
 
 // Save returns the state as JSON.
@@ -105,12 +111,15 @@ type op struct {
 	r    *region
 	me   *account // the caller's, in this region
 	now  time.Time
-	// after runs once the answer is certain; with DryRun it never does.
-	after []func()
+	// after runs once the answer is certain, and outside after that, without the lock; with DryRun neither does.
+	after, outside []func()
 }
 
 // then has f done after the call has succeeded. All that reaches outside of the state goes through it.
 func (o *op) then(f func()) { o.after = append(o.after, f) }
+
+// unlocked has f done after all that, before the answer is sent, by which time the lock is free.
+func (o *op) unlocked(f func()) { o.outside = append(o.outside, f) }
 
 // dry is in every request that has DryRun.
 type dry struct {
@@ -123,26 +132,39 @@ func (d *dry) isDry() bool { return d.DryRun }
 // but on a copy of the state.
 func act[In, Out any](x *Control, f func(*op, *In) (*Out, error)) api.Action {
 	return api.Do(func(ctx context.Context, c *api.Call, in *In) (*Out, error) {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		now := x.world.Now()
-		x.settleAll(now)
-		if d, ok := any(in).(interface{ isDry() bool }); ok && d.isDry() {
-			return nil, x.rehearse(c, now, func(o *op) error { _, err := f(o, in); return err })
-		}
-		o, err := x.begin(c, now)
-		if err != nil {
-			return nil, err
-		}
-		out, err := f(o, in)
-		if err != nil {
-			return nil, err
-		}
-		for _, g := range o.after {
+		var out *Out
+		outside, err := x.locked(c, in, func(o *op) (err error) {
+			out, err = f(o, in)
+			return err
+		})
+		for _, g := range outside {
 			g()
 		}
-		return out, nil
+		return out, err
 	})
+}
+
+// locked answers a call under the lock, and returns what is to be done without it.
+func (x *Control) locked(c *api.Call, in any, f func(*op) error) (outside []func(), err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	now := x.world.Now()
+	x.settleAll(now)
+	if d, ok := in.(interface{ isDry() bool }); ok && d.isDry() {
+		return nil, x.rehearse(c, now, f)
+	}
+	o, err := x.begin(c, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := f(o); err != nil {
+		return nil, err
+	}
+	for _, g := range o.after {
+		g()
+	}
+	x.settleAll(now) // what takes no time has been done
+	return o.outside, nil
 }
 
 // rehearse runs f on a copy of the state and returns its error, or DryRunOperation.

@@ -5,9 +5,22 @@ import (
 	"encoding/base64"
 	"net/netip"
 	"slices"
-	"strings"
+	"sync"
 	"time"
+
+	"bake/internal/sandbox/machine"
 )
+
+// A guest is the machine of an instance, and what is being done with it.
+type guest struct {
+	machine *machine.Machine
+	// busy counts what is under way: starting, stopping. The instance's state waits for it.
+	busy    int
+	booting chan struct{}      // closed when the last boot has come to an end, good or bad
+	cancel  context.CancelFunc // of a boot
+	// cuts are the snapshots that are being made of the machine's disk: it runs on until they are.
+	cuts sync.WaitGroup
+}
 
 // locate finds an instance and its region by id.
 func (x *Control) locate(id string) (*region, *instance) {
@@ -19,99 +32,116 @@ func (x *Control) locate(id string) (*region, *instance) {
 	return nil, nil
 }
 
-// in runs f in the background, on behalf of the instance: until it returns, the
-// instance keeps its state. The lock is held by the caller, not by f.
-func (x *Control) in(id string, f func(ctx context.Context, g *guest)) {
+// guestOf returns the instance's guest, and makes one if there is none. The lock is held.
+func (x *Control) guestOf(id string) *guest {
 	g := x.live[id]
 	if g == nil {
 		g = &guest{}
 		x.live[id] = g
 	}
-	g.busy = true
-	ctx, cancel := context.WithCancel(x.ctx)
-	g.cancel = cancel
+	return g
+}
+
+// do runs f in the background; until it returns, the instance keeps its state.
+// The lock is held by the caller, not by f.
+func (x *Control) do(id string, f func(g *guest)) {
+	g := x.guestOf(id)
+	g.busy++
 	x.work.Go(func() {
-		defer cancel()
-		f(ctx, g)
+		f(g)
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		g.busy = false
-		if r, i := x.locate(id); i != nil {
+		g.busy--
+		r, i := x.locate(id)
+		if i != nil {
 			x.settleInstances(r, x.world.Now())
+		}
+		if g.busy == 0 && g.machine == nil && (i == nil || i.State == terminated) {
+			delete(x.live, id)
 		}
 	})
 }
 
 // boot starts the machine of an instance once its boot time is over.
-func (x *Control) boot(region, id string, after time.Duration) {
-	if x.options.Machines == nil {
+func (x *Control) boot(id string, after time.Duration) {
+	if x.room == nil {
 		return
 	}
-	x.in(id, func(ctx context.Context, g *guest) {
+	ctx, cancel := context.WithCancel(x.ctx)
+	booting := make(chan struct{})
+	g := x.guestOf(id)
+	g.cancel, g.booting = cancel, booting
+	x.do(id, func(g *guest) {
+		defer close(booting)
+		defer cancel()
 		select {
 		case <-time.After(after):
+			x.start(ctx, id, g)
 		case <-ctx.Done():
-			return
 		}
-		x.start(ctx, region, id, g)
 	})
 }
 
 // start starts the machine now. If that does not work the instance stops, or ends if it has never run.
-func (x *Control) start(ctx context.Context, region, id string, g *guest) {
+func (x *Control) start(ctx context.Context, id string, g *guest) {
 	x.mu.Lock()
 	r, i := x.locate(id)
-	if i == nil || i.State != pending && i.State != running {
+	if i == nil || i.State != pending {
 		x.mu.Unlock()
 		return
 	}
-	l := x.launchOf(r, i)
+	spec := x.specOf(r, i)
 	x.mu.Unlock()
-	m, err := x.options.Machines.Start(ctx, l)
+	host, err := x.room.open()
+	var m *machine.Machine
+	if err == nil {
+		m, err = host.Start(ctx, spec)
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if err != nil {
-		if ctx.Err() == nil {
-			x.options.Log("starting the machine of %s: %v", id, err)
-			i.Reason = stateReason{"Server.InternalError", "Server.InternalError: Internal error on launch: " + err.Error()}
-			i.comes(i.State, stopped, x.world.Now())
-			if !i.Booted {
-				i.Next.To = terminated
-			}
-		}
+	if err == nil {
+		g.machine = m // who stops it meanwhile waits until it is there
 		return
 	}
-	g.machine = m
-	if i.State == shuttingDown || i.State == terminated || x.ctx.Err() != nil {
-		m.Kill()
-		g.machine = nil
+	if ctx.Err() != nil {
+		return
+	}
+	x.options.Log("starting the machine of %s: %v", id, err)
+	i.Reason = stateReason{"Server.InternalError", "Server.InternalError: Internal error on launch: " + err.Error()}
+	i.comes(i.State, stopped, x.world.Now())
+	if !i.Booted {
+		i.Next.To = terminated
 	}
 }
 
-// launchOf is the machine that the instance stands for.
-func (x *Control) launchOf(r *region, i *instance) Launch {
+// specOf is the machine that the instance stands for.
+func (x *Control) specOf(r *region, i *instance) machine.Spec {
 	data, _ := base64.StdEncoding.DecodeString(i.UserData) // it was checked when it came
-	l := Launch{ID: i.ID, Hostname: "ip-" + dashed(i.Address.String()), Address: i.Address, Region: r.Name, UserData: data, FirstBoot: !i.Booted, Login: i.login(r),
+	s := machine.Spec{ID: i.ID, Address: i.Address, Region: r.Name, UserData: data, FirstBoot: !i.Booted,
 		Allow: func(from netip.Addr, protocol string, port uint16) bool { return x.allows(i.ID, from, protocol, port) },
 		Ended: func(rebooting bool) { x.ended(i.ID, rebooting) }}
-	for _, a := range i.Devices {
-		if a.Device == i.Root {
-			l.Disk = a.Volume
-		}
+	if m := r.Images[i.Image]; m != nil {
+		s.Login = m.Login
+	}
+	if a := i.root(); a != nil {
+		s.Disk = a.Volume
 	}
 	for _, k := range r.KeyPairs {
 		if k.Owner == i.Owner && k.Name == i.Key {
-			l.AuthorizedKeys = []string{k.PublicKey}
+			s.AuthorizedKeys = []string{k.PublicKey}
 		}
 	}
-	return l
+	return s
 }
 
-func (i *instance) login(r *region) string {
-	if m := r.Images[i.Image]; m != nil && m.Login != "" {
-		return m.Login
+// root is the attachment of the root volume, or nil.
+func (i *instance) root() *attachment {
+	for _, a := range i.Devices {
+		if a.Device == i.Root {
+			return a
+		}
 	}
-	return "root"
+	return nil
 }
 
 // allows reports whether the instance's security groups let a connection in.
@@ -139,19 +169,37 @@ func (x *Control) allows(id string, from netip.Addr, protocol string, port uint1
 	return false
 }
 
+// rulesChanged lets machines ask again who may connect: after the answer to the
+// call that changed the rules is certain, and without the lock, since they ask at once.
+func (o *op) rulesChanged() {
+	o.unlocked(func() {
+		o.mu.Lock()
+		var all []*machine.Machine
+		for _, g := range o.live {
+			if g.machine != nil {
+				all = append(all, g.machine)
+			}
+		}
+		o.mu.Unlock()
+		for _, m := range all {
+			m.RulesChanged()
+		}
+	})
+}
+
 // ended is what a guest did by itself: a poweroff obeys the instance's shutdown behaviour.
 func (x *Control) ended(id string, rebooting bool) {
 	if rebooting {
-		return // the machine comes back by itself, and the instance keeps running
+		return // it runs on, and the instance was running all the while
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	r, i := x.locate(id)
-	if i == nil || i.State != running && i.State != pending {
-		return // it was asked to
-	}
 	if g := x.live[id]; g != nil {
 		g.machine = nil
+	}
+	if i == nil || i.State != running && i.State != pending {
+		return // it was asked to
 	}
 	now := x.world.Now()
 	i.Transition = userInitiated(now)
@@ -164,53 +212,43 @@ func (x *Control) ended(id string, rebooting bool) {
 	x.settleInstances(r, now)
 }
 
-// halt stops the machine of an instance.
-func (x *Control) halt(id string) {
-	g := x.live[id]
-	if g == nil {
+// halt ends the machine of an instance as the function given does: by asking it, or not.
+func (x *Control) halt(id string, end func(*machine.Machine)) {
+	if x.room == nil {
 		return
 	}
-	g.cancelWork()
-	x.in(id, func(ctx context.Context, g *guest) {
-		x.mu.Lock()
-		m := g.machine
-		x.mu.Unlock()
-		if m == nil {
-			return
-		}
-		if err := m.Stop(ctx); err != nil {
-			m.Kill()
-		}
-		x.mu.Lock()
-		g.machine = nil
-		x.mu.Unlock()
-	})
-}
-
-// cancelWork ends what is being done for the instance.
-func (g *guest) cancelWork() {
-	if g.busy && g.cancel != nil {
+	g := x.guestOf(id)
+	if g.cancel != nil {
 		g.cancel()
 	}
-}
-
-// kill ends the machine of an instance without asking it.
-func (x *Control) kill(id string) {
-	g := x.live[id]
-	if g == nil {
-		return
-	}
-	g.cancelWork()
-	x.in(id, func(_ context.Context, g *guest) {
+	booting := g.booting
+	x.do(id, func(g *guest) {
+		if booting != nil {
+			<-booting
+		}
+		g.cuts.Wait()
 		x.mu.Lock()
 		m := g.machine
 		g.machine = nil
 		x.mu.Unlock()
 		if m != nil {
+			end(m)
+		}
+	})
+}
+
+// stop asks the machine to end.
+func (x *Control) stop(id string) {
+	x.halt(id, func(m *machine.Machine) {
+		if err := m.Stop(x.ctx); err != nil {
+			x.options.Log("stopping the machine of %s: %v", id, err)
 			m.Kill()
 		}
 	})
 }
+
+// kill ends the machine without asking it.
+func (x *Control) kill(id string) { x.halt(id, (*machine.Machine).Kill) }
 
 // reboot reboots the machine of an instance, which stays running all the while.
 func (x *Control) reboot(id string) {
@@ -218,107 +256,16 @@ func (x *Control) reboot(id string) {
 	if g == nil || g.machine == nil {
 		return
 	}
-	x.in(id, func(ctx context.Context, g *guest) {
-		if err := g.machine.Reboot(ctx); err != nil {
+	m := g.machine
+	x.work.Go(func() {
+		if err := m.Reboot(x.ctx); err != nil && x.ctx.Err() == nil {
 			x.options.Log("rebooting %s: %v", id, err)
 		}
 	})
 }
 
-// newDisk makes the disk of a volume, once the call has succeeded.
-func (o *op) newDisk(volume, layer string) {
-	if o.options.Machines == nil {
-		return
-	}
-	o.then(func() {
-		if layer == builtIn {
-			o.importBuiltIn()
-		}
-		if err := o.options.Machines.NewDisk(o.ctx, volume, layer); err != nil {
-			o.options.Log("making the disk %s from %q: %v", volume, layer, err)
-		}
-	})
-}
-
-// freeze makes the snapshots of volumes, given by volume, of what is on their disks now.
-func (o *op) freeze(cuts map[string]string) {
-	o.then(func() { o.cut(o.r, cuts) })
-}
-
-// cut freezes disks. A snapshot whose disk cannot be frozen becomes an error.
-func (x *Control) cut(r *region, cuts map[string]string) {
-	if x.options.Machines == nil {
-		return
-	}
-	for disk, id := range cuts {
-		if err := x.options.Machines.Snapshot(x.ctx, disk, id); err != nil {
-			x.options.Log("snapshot %s of the disk %s: %v", id, disk, err)
-			if s := r.Snapshots[id]; s != nil {
-				s.Message = "Internal error: " + err.Error()
-			}
-		}
-	}
-}
-
-// quiesce freezes the disks of a running instance as CreateImage does without
-// NoReboot: the machine is stopped, and started again.
-func (o *op) quiesce(i *instance, cuts map[string]string) {
-	r, id := o.r, i.ID
-	if o.options.Machines == nil {
-		return
-	}
-	for _, s := range cuts {
-		r.Snapshots[s].Waiting = true
-	}
-	o.then(func() {
-		o.in(id, func(ctx context.Context, g *guest) {
-			o.mu.Lock()
-			m := g.machine
-			g.machine = nil
-			o.mu.Unlock()
-			if m != nil {
-				if err := m.Stop(ctx); err != nil {
-					m.Kill()
-				}
-			}
-			o.mu.Lock()
-			o.cut(r, cuts)
-			for _, name := range cuts {
-				if s := r.Snapshots[name]; s != nil {
-					s.Waiting = false
-				}
-			}
-			o.mu.Unlock()
-			o.start(ctx, r.Name, id, g)
-		})
-	})
-}
-
-// dropDisk deletes a volume's disk in the background.
-func (x *Control) dropDisk(volume string) {
-	if x.options.Machines == nil || x.ctx.Err() != nil {
-		return
-	}
-	x.work.Go(func() {
-		if err := x.options.Machines.DeleteDisk(context.WithoutCancel(x.ctx), volume); err != nil {
-			x.options.Log("deleting the disk %s: %v", volume, err)
-		}
-	})
-}
-
-// dropLayer deletes what snapshots shared, in the background.
-func (x *Control) dropLayer(layer string) {
-	if x.options.Machines == nil || strings.HasPrefix(layer, "base-") {
-		return // bases stay: images of other regions will want them
-	}
-	x.work.Go(func() {
-		if err := x.options.Machines.DeleteSnapshot(context.WithoutCancel(x.ctx), layer); err != nil {
-			x.options.Log("deleting the snapshot %s: %v", layer, err)
-		}
-	})
-}
-
-// revive starts the machines of a state that was loaded, and gives up on what was being done when it was saved.
+// revive starts the machines of a state that was loaded, and gives up on what
+// was being done when it was saved.
 func (x *Control) revive() {
 	now := x.world.Now()
 	for _, r := range x.state.Regions {
@@ -333,10 +280,9 @@ func (x *Control) revive() {
 			}
 		}
 		for id, i := range r.Instances {
-			switch i.State {
-			case running, pending:
+			if i.State == running || i.State == pending {
 				i.comes(pending, running, now)
-				x.boot(r.Name, id, 0)
+				x.boot(id, 0)
 			}
 		}
 	}
@@ -348,6 +294,5 @@ func (x *Control) consoleText(i *instance) string {
 	if g == nil || g.machine == nil {
 		return ""
 	}
-	text := g.machine.Console()
-	return base64.StdEncoding.EncodeToString(text[max(0, len(text)-maxConsole):])
+	return base64.StdEncoding.EncodeToString(g.machine.Console())
 }

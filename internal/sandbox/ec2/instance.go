@@ -135,7 +135,7 @@ func (i *instance) comes(state, next string, at time.Time) {
 // settleInstances lets instances come to the states whose time it is, unless their machine is not there yet.
 func (x *Control) settleInstances(r *region, now time.Time) {
 	for id, i := range r.Instances {
-		if g := x.live[id]; g != nil && g.busy {
+		if g := x.live[id]; g != nil && g.busy > 0 {
 			continue
 		}
 		if i.Next != nil && past(i.Next.At, now) {

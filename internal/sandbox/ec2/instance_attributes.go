@@ -156,6 +156,7 @@ func (o *op) setGroups(i *instance, ids []string) error {
 		}
 	}
 	i.Groups = ids
+	o.rulesChanged()
 	for _, n := range i.Interfaces {
 		n.Groups = ids
 	}

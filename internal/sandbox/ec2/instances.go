@@ -360,9 +360,6 @@ type consoleOut struct {
 	Output   string `xml:"output,omitempty"`
 }
 
-// maxConsole is how much of the console's end is kept.
-const maxConsole = 64 << 10
-
 func (o *op) console(in *consoleIn) (*consoleOut, error) {
 	i, err := find(o, kindInstance, o.r.Instances, in.Instance)
 	if err != nil {

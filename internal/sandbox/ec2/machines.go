@@ -2,50 +2,77 @@ package ec2
 
 import (
 	"context"
-	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"bake/internal/sandbox/machine"
 )
 
-// Machines are what instances run on: disks, their snapshots, and machines started from disks.
-type Machines interface {
-	// NewDisk makes a disk with what is in the snapshot; empty if that is "".
-	NewDisk(ctx context.Context, disk, snapshot string) error
-	// Snapshot freezes what the disk holds; the disk may be a running machine's.
-	Snapshot(ctx context.Context, disk, snapshot string) error
-	DeleteDisk(ctx context.Context, disk string) error
-	DeleteSnapshot(ctx context.Context, snapshot string) error
-	// Import makes a snapshot of a base: a tar of a root filesystem, a folder, or "" for the built-in one.
-	Import(ctx context.Context, snapshot, base string) error
-	Start(ctx context.Context, l Launch) (Machine, error)
+// A machineRoom is what instances run on: the host of disks and machines, opened
+// when the first disk is needed. It is nil where instances are states only.
+type machineRoom struct {
+	open    func() (*machine.Host, error)
+	opened  atomic.Bool
+	builtIn func() error // imports the built-in base, once
 }
 
-// A Launch is a machine to start.
-type Launch struct {
-	ID             string // of the instance
-	Disk           string
-	Hostname       string
-	Address        netip.Addr // the machine's own, 127.x.y.z
-	Region         string
-	Login          string // the user that the keys are for
-	AuthorizedKeys []string
-	UserData       []byte
-	FirstBoot      bool
-	// Allow says whether a connection from an address may come in.
-	Allow func(from netip.Addr, protocol string, port uint16) bool
-	// Ended is called when the guest powers itself off or reboots.
-	Ended func(rebooting bool)
+func newMachineRoom(dir string, log func(format string, args ...any)) *machineRoom {
+	if dir == "" {
+		return nil
+	}
+	m := &machineRoom{}
+	m.open = sync.OnceValues(func() (*machine.Host, error) {
+		m.opened.Store(true)
+		return machine.Open(machine.Options{Dir: dir, Log: log})
+	})
+	m.builtIn = sync.OnceValue(func() error { return m.importBase(context.Background(), builtIn, "") })
+	return m
 }
 
-// A Machine is one that runs.
-type Machine interface {
-	Stop(ctx context.Context) error
-	Reboot(ctx context.Context) error
-	Kill()
-	Console() []byte
+// importBase makes a snapshot of a base: a tar of a root filesystem, a folder, or "" for the built-in one.
+func (m *machineRoom) importBase(ctx context.Context, snapshot, path string) error {
+	h, err := m.open()
+	if err != nil {
+		return err
+	}
+	b := machine.Base{Tar: path}
+	if path == "" {
+		img, err := builtInBase(ctx)
+		if err != nil {
+			return err
+		}
+		b = machine.Base{Image: img}
+	} else if info, err := os.Stat(path); err != nil {
+		return err
+	} else if info.IsDir() {
+		b = machine.Base{Dir: path}
+	}
+	return h.ImportBase(ctx, snapshot, b)
 }
 
-// A guest is the machine of an instance, and what is being done with it.
-type guest struct {
-	machine Machine
-	busy    bool // starting, stopping or being saved: the instance's state waits for it
-	cancel  context.CancelFunc
+// newDisk makes the disk of a volume, empty if layer is "".
+func (m *machineRoom) newDisk(ctx context.Context, volume, layer string) error {
+	h, err := m.open()
+	if err != nil {
+		return err
+	}
+	if layer == builtIn {
+		if err := m.builtIn(); err != nil {
+			return err
+		}
+	}
+	return h.NewDisk(ctx, volume, layer)
+}
+
+// close closes the folder, if it was ever opened.
+func (m *machineRoom) close() error {
+	if m == nil || !m.opened.Load() {
+		return nil
+	}
+	h, err := m.open()
+	if err != nil {
+		return nil // it was said to who wanted a machine
+	}
+	return h.Close()
 }

@@ -80,7 +80,7 @@ func (o *op) createCapacity(in *createCapacityIn) (*createCapacityOut, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !offered(t, z) || !o.room(t, z.name, false) {
+	if !offered(t, z) || !o.hasRoom(t, z.name, false) {
 		return nil, &api.Error{Code: "InsufficientInstanceCapacity", Status: 500, Message: "Insufficient capacity."}
 	}
 	c := &reservedCapacity{meta: o.make(kindCapacity, tags[kindCapacity.name]), Type: t.ID, Zone: z.name, ZoneID: z.id, Platform: in.Platform, Tenancy: "default", Match: "open", EndType: "unlimited", Count: in.Count, State: "active"}

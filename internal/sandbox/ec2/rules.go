@@ -349,6 +349,7 @@ func (o *op) authorize(in *rulesIn, egress bool) (*authorizeOut, error) {
 	if count+len(rules) > maxRules {
 		return nil, api.Errorf("RulesPerSecurityGroupLimitExceeded", "The maximum number of rules per security group has been reached.")
 	}
+	o.rulesChanged()
 	out := &authorizeOut{Return: true}
 	for _, r := range rules {
 		r.meta = o.make(kindRule, tags[kindRule.name])
@@ -372,6 +373,7 @@ func (o *op) revoke(in *rulesIn, egress bool) (*revokeOut, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.rulesChanged()
 	out := &revokeOut{Return: true}
 	drop := func(which func(*rule) bool) bool {
 		i := slices.IndexFunc(g.Rules, which)

@@ -360,7 +360,7 @@ func (o *op) launch(p *plan, index int) *instance {
 		return i
 	}
 	i.comes(pending, running, o.now.Add(o.world.Takes(bootTime)))
-	o.then(func() { o.boot(o.r.Name, i.ID, o.world.Takes(bootTime)) })
+	o.then(func() { o.boot(i.ID, o.world.Takes(bootTime)) })
 	return i
 }
 

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"bake/internal/sandbox/api"
 )
 
 // The accounts that the sandbox's public images are of.
@@ -92,6 +94,18 @@ func (x *Control) ImageParameter(region, name string) (id string, ok bool) {
 	return id, ok
 }
 
+// ImageExists reports whether an account sees an image.
+func (x *Control) ImageExists(account, region, id string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	o, err := x.begin(&api.Call{Account: account, Region: region}, x.world.Now())
+	if err != nil {
+		return false
+	}
+	_, err = o.visibleImage(id)
+	return err == nil
+}
+
 // ImageParameters returns the ids of all images of a region that public SSM parameters name.
 func (x *Control) ImageParameters(region string) map[string]string {
 	x.mu.Lock()
@@ -151,13 +165,13 @@ func (o *op) registerPath(in *registerImageIn, path string, tags []tag) (*imageI
 
 // importing reads a root filesystem in the background; the image waits for it.
 func (o *op) importing(m *image, layer, path string) {
-	if o.options.Machines == nil {
+	if o.room == nil {
 		return
 	}
 	m.State, m.Importing = pending, true
 	o.then(func() {
 		o.work.Go(func() {
-			err := o.options.Machines.Import(o.ctx, layer, path)
+			err := o.room.importBase(o.ctx, layer, path)
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			m.Importing = false
@@ -165,14 +179,5 @@ func (o *op) importing(m *image, layer, path string) {
 				m.State, m.Reason = failed, stateReason{"Client.ImportError", err.Error()}
 			}
 		})
-	})
-}
-
-// importBuiltIn makes the built-in base ready for disks, with the first disk of it.
-func (x *Control) importBuiltIn() {
-	x.builtIn.Do(func() {
-		if err := x.options.Machines.Import(x.ctx, builtIn, ""); err != nil {
-			x.options.Log("importing the built-in base: %v", err)
-		}
 	})
 }

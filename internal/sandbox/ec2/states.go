@@ -93,7 +93,7 @@ func (o *op) stopInstances(in *instancesIn) (*stateChanges, error) {
 		}
 		i.Transition, i.Reason = userInitiated(o.now), stateReason{"Client.UserInitiatedShutdown", "Client.UserInitiatedShutdown: User initiated shutdown"}
 		i.comes(stopping, stopped, o.now.Add(o.world.Takes(stopTime)))
-		o.then(func() { o.halt(i.ID) })
+		o.then(func() { o.stop(i.ID) })
 	})
 }
 
@@ -105,7 +105,7 @@ func (o *op) startInstances(in *instancesIn) (*stateChanges, error) {
 			return nil
 		case i.State != stopped:
 			return api.Errorf("IncorrectInstanceState", "The instance '%s' is not in a state from which it can be started.", i.ID)
-		case !o.room(t, i.Zone, i.Spot):
+		case !o.hasRoom(t, i.Zone, i.Spot):
 			return &api.Error{Code: "InsufficientInstanceCapacity", Status: 500, Message: "Insufficient capacity."}
 		}
 		return nil
@@ -115,7 +115,7 @@ func (o *op) startInstances(in *instancesIn) (*stateChanges, error) {
 		}
 		i.Transition, i.Reason, i.Launched = "", stateReason{}, o.now
 		i.comes(pending, running, o.now.Add(o.world.Takes(bootTime)))
-		o.then(func() { o.boot(o.r.Name, i.ID, o.world.Takes(bootTime)) })
+		o.then(func() { o.boot(i.ID, o.world.Takes(bootTime)) })
 	})
 }
 

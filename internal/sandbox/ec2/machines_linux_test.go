@@ -1,0 +1,167 @@
+package ec2_test
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sdk "github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"golang.org/x/crypto/ssh"
+
+	"bake/internal/sandbox/ec2"
+	"bake/internal/sandbox/machinetest"
+)
+
+// A lab is a cloud with machines whose states take no time, a key pair and a group that lets SSH in.
+type lab struct {
+	*cloud
+	c      *sdk.Client
+	signer ssh.Signer
+	group  string
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	machinetest.Program(t)
+	l := &lab{cloud: start(t, ec2.Options{Machines: t.TempDir()})}
+	l.world.Pace, l.world.Now = 0, time.Now
+	l.c = l.in("us-east-1")
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err == nil {
+		l.signer, err = ssh.NewSignerFromKey(private)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = l.c.ImportKeyPair(t.Context(), &sdk.ImportKeyPairInput{KeyName: aws.String("k"), PublicKeyMaterial: ssh.MarshalAuthorizedKey(l.signer.PublicKey())})
+	want(t, err, "")
+	g, err := l.c.CreateSecurityGroup(t.Context(), &sdk.CreateSecurityGroupInput{GroupName: aws.String("g"), Description: aws.String("d")})
+	want(t, err, "")
+	l.group = *g.GroupId
+	l.open(types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22), IpRanges: []types.IpRange{{CidrIp: aws.String("127.0.0.1/32")}}})
+	return l
+}
+
+func (l *lab) open(p types.IpPermission) {
+	l.t.Helper()
+	_, err := l.c.AuthorizeSecurityGroupIngress(l.t.Context(), &sdk.AuthorizeSecurityGroupIngressInput{GroupId: &l.group, IpPermissions: []types.IpPermission{p}})
+	want(l.t, err, "")
+}
+
+// run launches a machine and waits until it runs.
+func (l *lab) run(image *string, change func(*sdk.RunInstancesInput)) types.Instance {
+	l.t.Helper()
+	i := launch(l.t, l.c, func(in *sdk.RunInstancesInput) {
+		if image != nil {
+			in.ImageId = image
+		}
+		in.KeyName, in.SecurityGroupIds = aws.String("k"), []string{l.group}
+		if change != nil {
+			change(in)
+		}
+	})
+	return l.await(*i.InstanceId, "running")
+}
+
+// await polls until the instance has a state.
+func (l *lab) await(id string, state types.InstanceStateName) types.Instance {
+	l.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		i := describe(l.t, l.c, id)
+		switch {
+		case i.State.Name == state:
+			return i
+		case time.Now().After(deadline):
+			l.t.Fatalf("%s is %s (%v), want %s", id, i.State.Name, i.StateReason, state)
+		}
+	}
+}
+
+// awaitImage polls until the image is available.
+func (l *lab) awaitImage(id *string) {
+	l.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		m := describeImage(l.t, l.c, *id)
+		if m.State == "available" {
+			return
+		}
+		if m.State != "pending" || time.Now().After(deadline) {
+			l.t.Fatalf("image is %s: %+v", m.State, m.StateReason)
+		}
+	}
+}
+
+// sh runs a command on the instance, as soon as it can be reached.
+func (l *lab) sh(i types.Instance, user, command string) string {
+	l.t.Helper()
+	client := l.dial(i, user)
+	defer client.Close()
+	s, err := client.NewSession()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	out, err := s.CombinedOutput(command)
+	if err != nil {
+		l.t.Fatalf("%s: %v: %s", command, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (l *lab) dial(i types.Instance, user string) *ssh.Client {
+	l.t.Helper()
+	config := &ssh.ClientConfig{User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(l.signer)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: time.Second}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		client, err := ssh.Dial("tcp", *i.PublicIpAddress+":22", config)
+		if err == nil {
+			return client
+		}
+		if time.Now().After(deadline) {
+			l.t.Fatal(err)
+		}
+	}
+}
+
+func TestAnImageOfAMachineHasWhatWasWrittenOnIt(t *testing.T) {
+	l := newLab(t)
+	i := l.run(nil, func(in *sdk.RunInstancesInput) {
+		in.UserData = aws.String(base64.StdEncoding.EncodeToString([]byte("#!/bin/sh\necho told > /data\n")))
+	})
+	if got := l.sh(i, "ec2-user", "sudo sh -c 'echo baked > /baked; sync'; whoami; cat /baked"); got != "root\nbaked" {
+		t.Errorf("on the machine: %q", got)
+	}
+	for _, stop := range []bool{false, true} {
+		name := "running"
+		if stop {
+			name = "stopped"
+			_, err := l.c.StopInstances(t.Context(), &sdk.StopInstancesInput{InstanceIds: []string{*i.InstanceId}})
+			want(t, err, "")
+			l.await(*i.InstanceId, "stopped")
+		}
+		m, err := l.c.CreateImage(t.Context(), &sdk.CreateImageInput{InstanceId: i.InstanceId, Name: &name})
+		want(t, err, "")
+		l.awaitImage(m.ImageId)
+		copied := l.run(m.ImageId, nil)
+		if got := l.sh(copied, "ec2-user", "cat /baked"); got != "baked" {
+			t.Errorf("%s: %q", name, got)
+		}
+		_, err = l.c.TerminateInstances(t.Context(), &sdk.TerminateInstancesInput{InstanceIds: []string{*copied.InstanceId}})
+		want(t, err, "")
+		l.await(*copied.InstanceId, "terminated")
+	}
+	_, err := l.c.StartInstances(t.Context(), &sdk.StartInstancesInput{InstanceIds: []string{*i.InstanceId}})
+	want(t, err, "")
+	i = l.await(*i.InstanceId, "running")
+	if got := l.sh(i, "ec2-user", "cat /baked"); got != "baked" {
+		t.Errorf("started again: %q", got)
+	}
+	out, err := l.c.GetConsoleOutput(t.Context(), &sdk.GetConsoleOutputInput{InstanceId: i.InstanceId, Latest: aws.Bool(true)})
+	want(t, err, "")
+	if text, _ := base64.StdEncoding.DecodeString(aws.ToString(out.Output)); len(text) == 0 {
+		t.Error("the console is empty")
+	}
+}
