@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/json"
+	"path/filepath"
 
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/ec2"
@@ -29,6 +30,7 @@ type Services struct {
 	IAM     *iam.T
 	STS     *sts.T
 	KMS     *kms.T
+	EC2     *ec2.Control
 	SSM     *ssm.T
 	Secrets *secrets.T
 	Quotas  *quotas.T
@@ -43,8 +45,8 @@ func (s *Services) make(w *api.World) ([]part, error) {
 	s.IAM = iam.New(w)
 	s.STS = sts.New(w, s.IAM)
 	s.KMS = kms.New(w)
-	s.EC2 = ec2.New(w, ec2.Options{Profiles: s.IAM, Keys: s.KMS})
-	s.SSM = ssm.New(w, ssm.Images{Public: s.EC2.ImageParameter}, s.KMS)
+	s.EC2 = ec2.New(w, ec2.Options{Machines: filepath.Join(w.Dir, "machines"), Profiles: s.IAM, Keys: s.KMS})
+	s.SSM = ssm.New(w, ssm.Images{Exists: s.EC2.ImageExists, Public: s.EC2.ImageParameter}, s.KMS)
 	s.Secrets = secrets.New(w, s.KMS)
 	s.Quotas = quotas.New(w)
 	var err error
