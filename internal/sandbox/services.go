@@ -34,7 +34,6 @@ type Services struct {
 	SSM     *ssm.T
 	Secrets *secrets.T
 	Quotas  *quotas.T
-	EC2     *ec2.Control
 	ECR     *ecr.T
 	Logs    *logs.T
 	ECS     *ecs.T
