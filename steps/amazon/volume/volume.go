@@ -182,7 +182,7 @@ func (e *AmbiguousError) Error() string {
 func (e *AmbiguousError) Hint() string { return "give all but one another Name tag, or delete them" }
 
 func (k *keeper) create(ctx context.Context, zone string) (types.Volume, error) {
-	r, err := k.sc.Create(ctx, builder.Resource{Kind: kind, Name: k.Name, Where: k.access.Where()}, func(ctx context.Context, r builder.Resource) (string, error) {
+	r, err := k.sc.Create(ctx, builder.Resource{Kind: kind, Name: k.Name + " in " + zone, Where: k.access.Where()}, func(ctx context.Context, r builder.Resource) (string, error) {
 		tags := map[string]string{"Name": k.Name, amazon.TagRun: string(k.sc.Run), amazon.TagToken: r.Token}
 		if k.sc.Plan != nil {
 			tags[amazon.TagTemplate] = k.sc.Plan.Name
