@@ -43,7 +43,7 @@ type Output struct {
 type Wait struct {
 	Port    templates.Strings `yaml:"port" bake:"main" pattern:"^[0-9]+$" doc:"TCP ports that must answer; default: none, it is enough that it runs."`
 	Checks  bool              `yaml:"status_checks" doc:"Wait for EC2's own status checks; they take some minutes."`
-	Timeout time.Duration     `yaml:"timeout" default:"10m" min:"1s" doc:"How long it may take."`
+	Timeout time.Duration     `yaml:"timeout" min:"1s" doc:"How long it may take; default: 10m."`
 }
 
 // New returns the output kind instance.
@@ -128,7 +128,8 @@ func (s *starter) run(ctx context.Context) (builder.Published, error) {
 			return builder.Published{}, err
 		}
 	default:
-		now, have = have[good], slices.Delete(have, good, good+1)
+		now = have[good]
+		have = slices.Delete(have, good, good+1)
 		if stopped(now) {
 			note = "started again"
 			if err := s.startAgain(ctx, aws.ToString(now.InstanceId)); err != nil {

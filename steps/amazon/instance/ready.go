@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -13,9 +14,13 @@ import (
 	"bake/steps/amazon/launch"
 )
 
+// defaultPatience is how long an instance may take to be ready.
+const defaultPatience = 10 * time.Minute
+
 // ready waits until the instance runs and shows what the template wants to see.
 func (s *starter) ready(ctx context.Context, id string) (types.Instance, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.Wait.Timeout, &NotReadyError{ID: id, After: s.Wait.Timeout, Ports: s.Wait.Port})
+	patience := cmp.Or(s.Wait.Timeout, defaultPatience)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, &NotReadyError{ID: id, After: patience, Ports: s.Wait.Port})
 	defer cancel()
 	i, err := s.cloud.WaitInstance(ctx, s.access, id, func(i types.Instance) (bool, error) {
 		return i.State != nil && i.State.Name == types.InstanceStateNameRunning && address(i) != "", launch.Alive(i)
