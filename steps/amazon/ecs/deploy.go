@@ -106,12 +106,40 @@ func (d *deployment) prepare(ctx context.Context, outputs map[string]map[string]
 		if err := d.out.apply(d.def, d.cfg.Region); err != nil {
 			return err
 		}
+		if err := d.nameRoles(ctx); err != nil {
+			return err
+		}
 	}
 	d.want.Container = d.out.Container
 	if main, err := containerNamed(d.def, d.out.Container); err == nil {
 		d.want.Container = aws.ToString(main.Name)
 	}
 	return nil
+}
+
+// nameRoles turns names of roles into ARNs, of the account that deploys.
+func (d *deployment) nameRoles(ctx context.Context) error {
+	for _, role := range []**string{&d.def.TaskRoleArn, &d.def.ExecutionRoleArn} {
+		name := aws.ToString(*role)
+		if name == "" || strings.HasPrefix(name, "arn:") {
+			continue
+		}
+		caller, err := d.deps.Cloud.Caller(ctx, d.access)
+		if err != nil {
+			return err
+		}
+		*role = aws.String(fmt.Sprintf("arn:%s:iam::%s:role/%s", partition(caller.ARN), caller.Account, strings.TrimPrefix(name, "/")))
+	}
+	return nil
+}
+
+// partition is aws, aws-cn or aws-us-gov, as an ARN of the account says it.
+func partition(arn string) string {
+	parts := strings.SplitN(arn, ":", 3)
+	if len(parts) < 3 {
+		return "aws"
+	}
+	return parts[1]
 }
 
 // base is the definition before the changes: a revision, the template's own,

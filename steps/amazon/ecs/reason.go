@@ -149,6 +149,7 @@ var hopelessReasons = []struct {
 	{regexp.MustCompile(`(?i)CannotStartContainer.*(no such file|not found|permission denied|exec format|not a directory)`),
 		"the container's command or entrypoint is not in the image, or cannot be executed on the task's platform"},
 	{regexp.MustCompile(`(?i)CannotCreateContainer|CannotCreateVolume|InvalidParameter.*container`), "Docker refuses the container's definition"},
+	{regexp.MustCompile(`(?i)unable to assume the role`), "the role must exist and its trust policy must let ecs-tasks.amazonaws.com assume it; `bake ecs verify` looks at that"},
 	{regexp.MustCompile(`(?i)exec format error`), "the image is made for another processor than the task's"},
 	{regexp.MustCompile(`(?i)(log group|log stream).*(not exist|not found)|ResourceNotFoundException.*log`),
 		"make the log group, or set awslogs-create-group"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -35,6 +36,7 @@ type watch struct {
 	wait    time.Duration
 
 	known    map[string]bool // tasks that are not of this deployment, or told already
+	told     map[string]bool // kinds of failures whose output was shown
 	pending  []string        // stopped tasks that were not described yet
 	tasks    bool            // the last Describe was of tasks
 	blind    bool            // service deployments cannot be listed here
@@ -51,6 +53,7 @@ func (w *watch) run(ctx context.Context) error {
 	tick := time.NewTicker(period)
 	defer tick.Stop()
 	asked, interrupted := ctx, error(nil)
+	w.told = map[string]bool{}
 	j := w.take(ctx, observation{Service: w.service})
 	for {
 		switch {
@@ -201,9 +204,11 @@ func (w *watch) listStopped(ctx context.Context) error {
 // tellStopped tells why a task stopped, with the last lines of its container.
 func (w *watch) tellStopped(ctx context.Context, s StoppedTask) {
 	w.story.Log("%s", s)
-	if s.Container == "" {
-		return
+	kind := fmt.Sprint(s.Container, aws.ToInt32(s.ExitCode), s.Reason)
+	if s.Container == "" || w.told[kind] {
+		return // the same again: one example of its output is enough
 	}
+	w.told[kind] = true
 	lines, where, err := w.tail(ctx, w.follow.target.Revision, s.Container, s.Task, tailLines)
 	switch {
 	case err != nil:
@@ -293,6 +298,9 @@ func (w *watch) ended(how Outcome, cause error) error {
 		how = Interrupted
 	}
 	t := w.follow.target
+	if n := len(w.follow.failures); n > 0 && !strings.Contains(w.follow.reason, w.follow.failures[n-1].Reason) {
+		w.follow.reason = strings.Trim(w.follow.reason+"; "+w.follow.failures[n-1].String(), "; ")
+	}
 	e := &DeploymentError{
 		Outcome: how, Cluster: aws.ToString(w.service.ClusterArn), Service: aws.ToString(w.service.ServiceName), Deployment: t.ServiceDeployment,
 		Revision: short(t.Revision), Reason: w.follow.reason, Stopped: w.follow.failures, Cause: cause,

@@ -1,0 +1,232 @@
+package ecs_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	sdk "github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"bake/builder"
+	"bake/builder/buildertest"
+	"bake/internal/need"
+	"bake/internal/registry"
+	"bake/internal/registrytest"
+	"bake/internal/sandbox"
+	"bake/internal/sandbox/sandboxtest"
+	"bake/steps/amazon"
+	"bake/steps/amazon/ecs"
+	"bake/templates"
+)
+
+const region = "eu-west-1"
+
+// A world is a sandbox with a cluster, roles, a log group and a registry.
+type world struct {
+	*testing.T
+	sandbox  *sandbox.Sandbox
+	deps     ecs.Deps
+	registry string
+	ecs      *sdk.Client
+	base     v1.Image
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	need.Root(t)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	s := sandboxtest.Start(t)
+	cfg := sandboxtest.Config(s, region)
+	w := &world{
+		T: t, sandbox: s, registry: registrytest.Memory(t), ecs: sdk.NewFromConfig(cfg),
+		deps: ecs.Deps{Cloud: amazon.New(amazon.Options{Endpoint: s.URL}), Registry: registry.New(registry.Config{})},
+	}
+	w.base = w.busybox()
+	_, err := w.ecs.CreateCluster(t.Context(), &sdk.CreateClusterInput{ClusterName: aws.String("prod"), CapacityProviders: []string{"FARGATE", "FARGATE_SPOT"}})
+	w.check(err)
+	_, err = iam.NewFromConfig(cfg).CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: aws.String("exec"), AssumeRolePolicyDocument: aws.String(
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)})
+	w.check(err)
+	_, err = cloudwatchlogs.NewFromConfig(cfg).CreateLogGroup(t.Context(), &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String("/ecs/api")})
+	w.check(err)
+	return w
+}
+
+func (w *world) check(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// busybox is an image with busybox and its applets.
+func (w *world) busybox() v1.Image {
+	data, err := os.ReadFile(need.Tool(w.T, "busybox"))
+	w.check(err)
+	var buf bytes.Buffer
+	tw := tar.NewWriter(&buf)
+	w.check(tw.WriteHeader(&tar.Header{Name: "bin/", Typeflag: tar.TypeDir, Mode: 0o755}))
+	w.check(tw.WriteHeader(&tar.Header{Name: "bin/busybox", Mode: 0o755, Size: int64(len(data))}))
+	_, err = tw.Write(data)
+	w.check(err)
+	for _, a := range strings.Fields("sh cat echo ls id sleep kill true false env seq") {
+		w.check(tw.WriteHeader(&tar.Header{Name: "bin/" + a, Typeflag: tar.TypeSymlink, Linkname: "busybox"}))
+	}
+	w.check(tw.Close())
+	return registrytest.Image(w.T, buf.Bytes())
+}
+
+// push puts an image that runs a script into the registry and returns its name.
+func (w *world) push(tag, script string) string {
+	w.Helper()
+	img, err := mutate.Config(w.base, v1.Config{Cmd: []string{"sh", "-c", script}, Env: []string{"PATH=/bin", "TAG=" + tag}, WorkingDir: "/"})
+	w.check(err)
+	ref := w.registry + "/api:" + tag
+	at, err := name.ParseReference(ref)
+	w.check(err)
+	w.check(remote.Write(at, img))
+	return ref
+}
+
+// A good image serves, a bad one says why it does not and exits with 3.
+const (
+	good = "echo serving $TAG; exec sleep 600"
+	bad  = "for i in $(seq 1 30); do echo line $i; done; echo no such table: users; exit 3"
+)
+
+// output is the template's `ecs` for an image, with more keys.
+func output(image, more string) string {
+	return fmt.Sprintf(`
+region: %s
+cluster: prod
+service: api
+container: api
+image: %s
+desired_count: 2
+launch_type: FARGATE
+network: {subnets: [subnet-1]}
+verify: {skip: [network]}
+task_definition:
+  family: api
+  requiresCompatibilities: [FARGATE]
+  networkMode: awsvpc
+  cpu: "256"
+  memory: "512"
+  executionRoleArn: exec
+  containerDefinitions:
+    - name: api
+      logConfiguration: {logDriver: awslogs, options: {awslogs-group: /ecs/api, awslogs-region: %s, awslogs-stream-prefix: api}}
+%s`, region, image, region, more)
+}
+
+// A story is what a run told.
+type story struct {
+	mu    sync.Mutex
+	lines []string
+	times []time.Time
+	on    func(line string)
+}
+
+func (s *story) Emit(e builder.Event) {
+	if e.Type != builder.StepLog {
+		return
+	}
+	s.mu.Lock()
+	s.lines = append(s.lines, e.Text)
+	s.times = append(s.times, e.Time)
+	on := s.on
+	s.mu.Unlock()
+	if on != nil {
+		on(e.Text)
+	}
+}
+
+func (s *story) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.lines, "\n")
+}
+
+// A run is one bake of a template with one ecs output.
+type run struct {
+	id      builder.RunID
+	journal builder.Journal
+	story   *story
+	history builder.History
+}
+
+func newRun(id string) *run {
+	return &run{id: builder.RunID(id), journal: new(buildertest.Memory), story: &story{}}
+}
+
+func (w *world) engine(r *run) *builder.Engine {
+	return &builder.Engine{
+		Catalog: builder.Catalog{Outputs: ecs.Outputs(w.deps), Cleaners: ecs.Cleaners(w.deps)},
+		Journal: r.journal, Sink: r.story, Env: new(templates.Env),
+	}
+}
+
+// do runs, or goes on with, the run.
+func (w *world) do(ctx context.Context, r *run, config string) (builder.Published, error) {
+	w.Helper()
+	b, diags := templates.ReadBlock("bake.yaml", []byte(config))
+	w.check(diags.Err())
+	p := &builder.Plan{Name: "api", Builds: []builder.Build{{Name: "api", Given: &builder.Artifact{Image: &builder.Image{}}, Steps: []builder.Step{
+		{ID: "api/publish/1", Phase: builder.Publish, Kind: "ecs", Config: b.JSON()}}}}}
+	h, err := w.engine(r).Run(ctx, r.id, p)
+	r.history = h
+	if err != nil {
+		return builder.Published{}, err
+	}
+	return *h.Done["api/publish/1"].Published, nil
+}
+
+// deploy is a run of its own.
+func (w *world) deploy(config string) (builder.Published, string, error) {
+	w.Helper()
+	r := newRun(fmt.Sprintf("run-%d", time.Now().UnixNano()))
+	p, err := w.do(w.Context(), r, config)
+	return p, r.story.String(), err
+}
+
+// mustDeploy wants it to succeed.
+func (w *world) mustDeploy(config string) builder.Published {
+	w.Helper()
+	p, told, err := w.deploy(config)
+	if err != nil {
+		w.Fatalf("%v\n%s", err, told)
+	}
+	return p
+}
+
+func (w *world) service(name string) types.Service {
+	w.Helper()
+	out, err := w.ecs.DescribeServices(w.Context(), &sdk.DescribeServicesInput{Cluster: aws.String("prod"), Services: []string{name}, Include: []types.ServiceField{types.ServiceFieldTags}})
+	w.check(err)
+	if len(out.Services) != 1 {
+		w.Fatalf("service %s: %v", name, out.Failures)
+	}
+	return out.Services[0]
+}
+
+// revisions counts the revisions of a family that were ever registered.
+func (w *world) revisions(family string) int {
+	w.Helper()
+	out, err := w.ecs.ListTaskDefinitions(w.Context(), &sdk.ListTaskDefinitionsInput{FamilyPrefix: &family})
+	w.check(err)
+	return len(out.TaskDefinitionArns)
+}
