@@ -114,7 +114,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.buildCommand(), a.validateCommand(), a.planCommand(), a.resumeCommand(), a.cleanCommand(),
 		a.runsCommand(), a.logsCommand(), a.reportCommand(), a.initCommand(), a.schemaCommand(),
-		a.imagesCommand(), a.destroyCommand(), a.policyCommand(), a.releaseCommand(), a.keypairCommand(), a.sshCommand(), a.versionCommand())
+		a.imagesCommand(), a.destroyCommand(), a.policyCommand(), a.releaseCommand(), a.keypairCommand(), a.sshCommand(), a.ecsCommand(), a.versionCommand())
 	return root
 }
 

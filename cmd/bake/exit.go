@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"bake/builder"
+	"bake/steps/amazon/ecs"
 	"bake/templates"
 )
 
@@ -15,7 +16,7 @@ const (
 	exitDone        = 0   // done, or nothing to do
 	exitFailed      = 1   // the run failed
 	exitUsage       = 2   // the template or the command line is wrong
-	exitLeft        = 3   // done, but something was left behind
+	exitLeft        = 3   // done, but something was left behind, or a deployment was rolled back
 	exitDiffers     = 4   // plan --detailed found something to do
 	exitInterrupted = 130 // by Ctrl-C or a signal
 )
@@ -80,6 +81,8 @@ func runCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case turnedBack(err):
+		return exitLeft
 	case failed(err):
 		return exitFailed
 	case errors.Is(err, builder.ErrLeft):
@@ -93,4 +96,10 @@ func runCode(err error) int {
 func failed(err error) bool {
 	_, ok := errors.AsType[*builder.StepError](err)
 	return ok
+}
+
+// turnedBack reports whether a deployment was rolled back, or not finished in time.
+func turnedBack(err error) bool {
+	d, ok := errors.AsType[*ecs.DeploymentError](err)
+	return ok && d.TurnedBack()
 }

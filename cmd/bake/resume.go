@@ -112,6 +112,9 @@ func (a *app) takeUp(ctx context.Context, dir runDir, req request, plan *builder
 // loadAgain reads the template of a run that began before.
 func (a *app) loadAgain(ctx context.Context, req request, plan *builder.Plan, w *wiring, opts templates.Options) (loaded, error) {
 	q := req.Release
+	if req.Deploy != nil {
+		return req.Deploy.load(a, req.Template, w, opts)
+	}
 	if q == nil {
 		return a.load(req.Template, w.catalog, opts)
 	}

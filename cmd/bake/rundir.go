@@ -39,6 +39,7 @@ type request struct {
 	NoCache  bool              `json:"no_cache,omitempty"`
 	Started  time.Time         `json:"started"`
 	// Release is set for a run of `bake release`.
+	Deploy  *deployRequest  `json:"deploy,omitempty"` // of `bake ecs`
 	Release *releaseRequest `json:"release,omitempty"`
 }
 

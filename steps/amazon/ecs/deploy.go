@@ -26,6 +26,7 @@ func (o *Output) Publish(ctx context.Context, sc *builder.Scope, _ builder.Artif
 	if err != nil {
 		return builder.Published{}, err
 	}
+	d.sc = sc
 	if err := d.prepare(ctx, sc.Outputs); err != nil {
 		return builder.Published{}, err
 	}
@@ -46,7 +47,8 @@ func (o *Output) Publish(ctx context.Context, sc *builder.Scope, _ builder.Artif
 type deployment struct {
 	*Client
 	out   *Output
-	sc    *builder.Scope
+	story Story
+	sc    *builder.Scope        // nil: nothing is to be changed
 	live  *types.Service        // nil: it is to be made
 	runs  *types.TaskDefinition // what the service shall run now; nil: there is none
 	want  wanted
@@ -57,7 +59,7 @@ type deployment struct {
 }
 
 // begin asks what there is.
-func (o *Output) begin(ctx context.Context, sc *builder.Scope) (*deployment, error) {
+func (o *Output) begin(ctx context.Context, story Story) (*deployment, error) {
 	c, err := Open(ctx, o.deps, o.Access, o.Cluster)
 	if err != nil {
 		return nil, err
@@ -66,15 +68,20 @@ func (o *Output) begin(ctx context.Context, sc *builder.Scope) (*deployment, err
 	if err := diags.Err(); err != nil {
 		return nil, err
 	}
-	d := &deployment{Client: c, out: o, sc: sc, want: wanted{ServiceFields: o.ServiceFields, rawFields: raw}}
-	if o.Service == "" {
+	d := &deployment{Client: c, out: o, story: story, want: wanted{ServiceFields: o.ServiceFields, rawFields: raw}}
+	name := cmp.Or(o.Service, o.Like)
+	if name == "" {
 		return d, nil
 	}
-	if d.live, err = c.describeService(ctx, o.Service); err != nil {
+	if d.live, err = c.describeService(ctx, name); err != nil {
+		return nil, err
+	}
+	if d.live == nil && o.Service == "" {
+		_, err := c.mustService(ctx, name)
 		return nil, err
 	}
 	if d.live != nil && aws.ToString(d.live.Status) == "DRAINING" {
-		sc.Log("service %s is being deleted: waiting until it is gone", o.Service)
+		story.Log("service %s is being deleted: waiting until it is gone", o.Service)
 		if err := c.awaitGone(ctx, o.Service, nil); err != nil {
 			return nil, err
 		}
@@ -203,7 +210,7 @@ func (d *deployment) ensureRevision(ctx context.Context) (err error) {
 	}
 	d.arn, d.fresh, err = d.register(ctx, d.def, d.runs, d.tags(nil))
 	if err == nil && d.fresh {
-		d.sc.Log("registered %s", short(d.arn))
+		d.story.Log("registered %s", short(d.arn))
 	}
 	return err
 }
@@ -234,7 +241,7 @@ func (d *deployment) roll(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if d.live != nil && d.goingOn() {
-		d.sc.Log("deployment %s of %s is going on already: following it", aws.ToString(ptr(primaryOf(d.live)).Id), short(d.arn))
+		d.story.Log("deployment %s of %s is going on already: following it", aws.ToString(ptr(primaryOf(d.live)).Id), short(d.arn))
 		t := d.target(d.live, "")
 		if err := d.watch(ctx, d.live, t, nil); err != nil {
 			return true, err
@@ -244,7 +251,7 @@ func (d *deployment) roll(ctx context.Context) (bool, error) {
 	u, keep := d.plan(ctx)
 	if d.live != nil && len(u.Changes) == 0 && !u.In.ForceNewDeployment {
 		if keep && d.want.Desired != nil && *d.want.Desired != d.live.DesiredCount {
-			d.sc.Log("the service scales by itself: desired_count stays at %d", d.live.DesiredCount)
+			d.story.Log("the service scales by itself: desired_count stays at %d", d.live.DesiredCount)
 		}
 		return false, d.record(ctx, d.live)
 	}
@@ -313,7 +320,7 @@ func (d *deployment) change(ctx context.Context, u update) error {
 		}
 	}
 	for _, c := range u.Changes {
-		d.sc.Log("%s: %s -> %s", c.Path, plainOr(c.Old, "nothing"), plainOr(c.New, "nothing"))
+		d.story.Log("%s: %s -> %s", c.Path, plainOr(c.Old, "nothing"), plainOr(c.New, "nothing"))
 	}
 	fresh, err := d.send(ctx, u)
 	if err != nil {
@@ -384,7 +391,7 @@ func (d *deployment) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.sc.Log("made service %s with %s", d.out.Service, short(d.arn))
+	d.story.Log("made service %s with %s", d.out.Service, short(d.arn))
 	fresh, err := d.mustSee(ctx, r.ID)
 	if err != nil {
 		return err
@@ -435,13 +442,13 @@ func (d *deployment) target(s *types.Service, before string) target {
 // watch follows a deployment to its end.
 func (d *deployment) watch(ctx context.Context, s *types.Service, t target, known map[string]bool) error {
 	if d.out.Wait == 0 {
-		d.sc.Log("not waiting for deployment %s", t.Deployment)
+		d.story.Log("not waiting for deployment %s", t.Deployment)
 		return nil
 	}
 	if known == nil {
 		known = map[string]bool{}
 	}
-	w := &watch{Client: d.Client, story: d.sc, service: s, follow: newFollower(t, d.out.GiveUp), wait: d.out.Wait, known: known}
+	w := &watch{Client: d.Client, story: d.story, service: s, follow: newFollower(t, d.out.GiveUp), wait: d.out.Wait, known: known}
 	err := w.run(ctx)
 	if w.follow.last != nil {
 		d.live = w.follow.last
@@ -473,11 +480,11 @@ func (d *deployment) runOnce(ctx context.Context, o Once, place string) error {
 	if err != nil {
 		return err
 	}
-	d.sc.Log("running %s: %s of %s", name, strings.Join(o.Command, " "), short(revision))
-	if err := d.awaitTasks(ctx, d.sc, name, strings.Split(r.ID, ","), o.Timeout); err != nil {
+	d.story.Log("running %s: %s of %s", name, strings.Join(o.Command, " "), short(revision))
+	if err := d.awaitTasks(ctx, d.story, name, strings.Split(r.ID, ","), o.Timeout); err != nil {
 		return err
 	}
-	d.sc.Log("%s is done", name)
+	d.story.Log("%s is done", name)
 	d.sc.Keep(r)
 	return nil
 }

@@ -34,7 +34,7 @@ func (d *deployment) record(ctx context.Context, live *types.Service) error {
 	}
 	_, err := d.ecs.TagResource(ctx, &awsecs.TagResourceInput{ResourceArn: live.ServiceArn, Tags: differ})
 	if amazon.IsCode(err, "AccessDeniedException") {
-		d.sc.Log("the service cannot be tagged, so that a rollback has to look for the last good revision: %v", err)
+		d.story.Log("the service cannot be tagged, so that a rollback has to look for the last good revision: %v", err)
 		return nil
 	}
 	if err != nil {

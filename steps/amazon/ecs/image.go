@@ -94,7 +94,7 @@ func (d *deployment) byDigest(ctx context.Context, image string) (string, error)
 		return "", err
 	}
 	if err != nil {
-		d.sc.Log("%s stays a tag: its digest cannot be asked for from here: %v", image, err)
+		d.story.Log("%s stays a tag: its digest cannot be asked for from here: %v", image, err)
 		return image, nil
 	}
 	return ref.WithTag("").WithDigest(found.Digest).String(), nil

@@ -3,6 +3,8 @@ package ecs
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,4 +123,155 @@ func (p *pump) copy(ctx context.Context, line func(at time.Time, text string)) (
 			return total, nil
 		}
 	}
+}
+
+// A LogQuery says which lines of a service's or a task's containers are wanted.
+type LogQuery struct {
+	Service   string    // of all its tasks, also of those that stopped within the last hour
+	Task      string    // or of one task: its id, or a unique beginning of it
+	Container string    // empty: of all containers
+	Filter    string    // empty: all; else a CloudWatch Logs filter pattern
+	Since     time.Time // zero: from the beginning
+	Follow    bool      // go on until ctx ends
+}
+
+// A LogLine is one line that a container wrote.
+type LogLine struct {
+	Time      time.Time `json:"time"`
+	Task      string    `json:"task"`
+	Container string    `json:"container"`
+	Text      string    `json:"text"`
+}
+
+// Logs calls line for each line in the order of time. It returns a
+// *missingError if the containers keep no output in CloudWatch Logs.
+func (c *Client) Logs(ctx context.Context, q LogQuery, line func(LogLine)) error {
+	r := &logReader{Client: c, q: q, line: line, seen: map[string]bool{}}
+	for {
+		n, err := r.read(ctx)
+		if err != nil || !q.Follow {
+			return err
+		}
+		pause := period
+		if n == 0 {
+			pause = 2 * period
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+// A logReader reads the streams of tasks that come and go.
+type logReader struct {
+	*Client
+	q    LogQuery
+	line func(LogLine)
+	seen map[string]bool // ids of events that were told
+	from time.Time       // of the newest of them
+}
+
+// read tells what is new since the last time, and how much that was.
+func (r *logReader) read(ctx context.Context) (int, error) {
+	groups, err := r.streams(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var lines []LogLine
+	for s, owners := range groups {
+		more, err := r.filter(ctx, s, owners)
+		if err != nil {
+			return 0, err
+		}
+		lines = append(lines, more...)
+	}
+	slices.SortStableFunc(lines, func(a, b LogLine) int { return a.Time.Compare(b.Time) })
+	for _, l := range lines {
+		r.line(l)
+		if l.Time.After(r.from) {
+			r.from = l.Time
+		}
+	}
+	return len(lines), nil
+}
+
+// streams maps log groups to their streams of interest, and whose those are.
+func (r *logReader) streams(ctx context.Context) (map[stream]map[string]LogLine, error) {
+	tasks, err := r.tasks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	groups := map[stream]map[string]LogLine{}
+	kept := false
+	for _, t := range tasks {
+		td, err := r.revision(ctx, t.Revision)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range t.Containers {
+			if r.q.Container != "" && k.Name != r.q.Container {
+				continue
+			}
+			s, ok := streamOf(td, k.Name, t.ID)
+			if !ok {
+				continue
+			}
+			kept = true
+			name := s.Name
+			s.Name = ""
+			if groups[s] == nil {
+				groups[s] = map[string]LogLine{}
+			}
+			groups[s][name] = LogLine{Task: t.ID, Container: k.Name}
+		}
+	}
+	if len(tasks) > 0 && !kept {
+		return nil, &missingError{what: "these containers keep no output in CloudWatch Logs", hint: "give them `logs: {group: ...}`; `bake ecs tasks` shows them"}
+	}
+	return groups, nil
+}
+
+func (r *logReader) tasks(ctx context.Context) ([]RunningTask, error) {
+	if r.q.Task == "" {
+		return r.AllTasks(ctx, r.q.Service)
+	}
+	t, err := r.Task(ctx, r.q.Task)
+	return []RunningTask{t}, err
+}
+
+// maxStreams is how many streams FilterLogEvents takes.
+const maxStreams = 100
+
+func (r *logReader) filter(ctx context.Context, group stream, owners map[string]LogLine) ([]LogLine, error) {
+	since := r.q.Since
+	if !r.from.IsZero() {
+		since = r.from // lines of other streams may come late: what was told already is known by its id
+	}
+	var out []LogLine
+	for names := range slices.Chunk(slices.Sorted(maps.Keys(owners)), maxStreams) {
+		in := &cloudwatchlogs.FilterLogEventsInput{LogGroupName: &group.Group, LogStreamNames: names, FilterPattern: text(r.q.Filter)}
+		if !since.IsZero() {
+			in.StartTime = aws.Int64(since.UnixMilli())
+		}
+		for p := cloudwatchlogs.NewFilterLogEventsPaginator(r.logsIn(group), in); p.HasMorePages(); {
+			page, err := p.NextPage(ctx)
+			if amazon.IsCode(err, "ResourceNotFoundException") {
+				break // nothing was written yet
+			}
+			if err != nil {
+				return nil, fmt.Errorf("log group %s: %w", group.Group, r.explain(ctx, err))
+			}
+			for _, e := range page.Events {
+				if id := aws.ToString(e.EventId); !r.seen[id] {
+					r.seen[id] = true
+					l := owners[aws.ToString(e.LogStreamName)]
+					l.Time, l.Text = time.UnixMilli(aws.ToInt64(e.Timestamp)), strings.TrimRight(aws.ToString(e.Message), "\n")
+					out = append(out, l)
+				}
+			}
+		}
+	}
+	return out, nil
 }

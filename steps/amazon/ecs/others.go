@@ -38,7 +38,7 @@ func (d *deployment) waitForOthers(ctx context.Context) error {
 		}
 		if told != busy.Deployment {
 			told = busy.Deployment
-			d.sc.Log("waiting: %v", busy)
+			d.story.Log("waiting: %v", busy)
 		}
 		select {
 		case <-ctx.Done():
@@ -61,7 +61,7 @@ func (d *deployment) scales(ctx context.Context, service string) bool {
 		ServiceNamespace: scaling.ServiceNamespaceEcs, ScalableDimension: scaling.ScalableDimensionECSServiceDesiredCount,
 		ResourceIds: []string{"service/" + short(d.Cluster) + "/" + service}})
 	if err != nil {
-		d.sc.Log("whether the service scales by itself cannot be asked: %v", err)
+		d.story.Log("whether the service scales by itself cannot be asked: %v", err)
 		return false
 	}
 	return len(out.ScalableTargets) > 0

@@ -20,6 +20,7 @@ type Output struct {
 	amazon.Access
 	Cluster string `yaml:"cluster" default:"default" doc:"Name or ARN of the cluster."`
 	Service string `yaml:"service" bake:"main" doc:"Name of the service; it is made if it is missing. Without one only the tasks under before and after run."`
+	Like    string `yaml:"like" doc:"Without a service: the one whose task definition, network and launch type the tasks take."`
 
 	Container string               `yaml:"container" doc:"The container that gets the image and the changes beside this key; may be left out if there is only one."`
 	Image     string               `yaml:"image" doc:"Its image; default: what the ecr or registry output before this one pushed, by digest."`
@@ -159,7 +160,7 @@ func (o *Output) Validate(b templates.Block) templates.Diagnostics {
 			add(at, "write the command, or a task_definition of its own", "the task has no command")
 		}
 	}
-	if o.Service == "" && o.Task.block.IsZero() && !b.Has("service") && len(o.Before)+len(o.After) > 0 {
+	if o.Service == "" && o.Like == "" && o.Task.block.IsZero() && !b.Has("service") && len(o.Before)+len(o.After) > 0 {
 		for i, once := range o.Before {
 			if once.Task == "" {
 				add(b.At("before", fmt.Sprint(i)), "name a `task_definition` for it or for all of them", "there is no service to take the task definition of")

@@ -262,7 +262,8 @@ func (w *wanted) update(live *types.Service, revision string, keepCount bool) up
 	if len(w.Discovery) > 0 {
 		u.differ("serviceRegistries", live.ServiceRegistries, w.registries(), func() { in.ServiceRegistries = w.registries() })
 	}
-	if d := w.deployment(live.DeploymentConfiguration); w.Deployment != nil || rolling(d.Strategy) {
+	// What brings a new revision goes back by itself if that fails.
+	if d := w.deployment(live.DeploymentConfiguration); w.Deployment != nil || rolling(d.Strategy) && revision != aws.ToString(live.TaskDefinition) {
 		u.differ("deploymentConfiguration", live.DeploymentConfiguration, d, func() { in.DeploymentConfiguration = d })
 	}
 	if w.connect != nil {

@@ -70,7 +70,7 @@ func (d *deployment) verify(ctx context.Context) error {
 	}
 	for _, c := range checks {
 		if c.Result == NG {
-			d.sc.Log("NG %s: %s", c.Subject, c.Reason)
+			d.story.Log("NG %s: %s", c.Subject, c.Reason)
 		}
 	}
 	if slices.ContainsFunc(checks, func(c Check) bool { return c.Result == NG }) {

@@ -34,6 +34,7 @@ type watch struct {
 	service *types.Service // as the call that started the deployment answered
 	follow  *follower
 	wait    time.Duration
+	passive bool // it only looks on: the service is not asked to go back
 
 	known    map[string]bool // tasks that are not of this deployment, or told already
 	told     map[string]bool // kinds of failures whose output was shown
@@ -64,7 +65,7 @@ func (w *watch) run(ctx context.Context) error {
 			return w.ended(Interrupted, interrupted)
 		case j.Outcome != GoingOn:
 			return w.ended(j.Outcome, interrupted)
-		case j.Hopeless != "":
+		case j.Hopeless != "" && !w.passive:
 			w.follow.reason = j.Hopeless
 			if err := w.goBack(asked, "it cannot succeed"); err != nil {
 				return w.ended(Failed, errors.Join(interrupted, err))
@@ -74,6 +75,9 @@ func (w *watch) run(ctx context.Context) error {
 		select {
 		case <-asked.Done():
 			interrupted = context.Cause(ctx)
+			if w.passive {
+				return interrupted
+			}
 			asked = context.WithoutCancel(ctx)
 			if err := w.turnBack(asked); err != nil {
 				return w.ended(Interrupted, errors.Join(interrupted, err))
