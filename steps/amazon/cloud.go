@@ -73,8 +73,12 @@ func (c *Cloud) Region(ctx context.Context, a Access) (string, error) {
 	return cfg.Region, err
 }
 
-// Endpoint is where every service answers instead of AWS; empty: AWS itself.
-func (c *Cloud) Endpoint() string { return c.options.Endpoint }
+// Endpoint is where every service answers an access instead of AWS: the
+// sandbox's, or what AWS_ENDPOINT_URL and the profile say. Empty: AWS itself.
+func (c *Cloud) Endpoint(ctx context.Context, a Access) (string, error) {
+	cfg, err := c.Config(ctx, a)
+	return aws.ToString(cfg.BaseEndpoint), err
+}
 
 func (c *Cloud) load(ctx context.Context, a Access) (aws.Config, error) {
 	cfg, err := c.base(ctx, a)

@@ -38,8 +38,8 @@ func (e *Explained) Hint() string { return e.Cure }
 // encoded message is decoded (STS DecodeAuthorizationMessage) if the caller may.
 // An error that needs no words comes back as it is; so does nil.
 func (c *Cloud) Explain(ctx context.Context, a Access, err error) error {
-	var done *Explained
-	if err == nil || errors.As(err, &done) {
+	var told interface{ Hint() string }
+	if err == nil || errors.As(err, &told) {
 		return err
 	}
 	if isDenied(err) {

@@ -150,7 +150,7 @@ func (s *Build) config(ctx context.Context, sc *builder.Scope, m builder.Machine
 	}
 	c := from.Settings(sc.Dir, sc.Log)
 	c.Fresh = true
-	c.ProxyCommand = s.proxyCommand(access, m)
+	c.ProxyCommand = s.proxyCommand(ctx, access, m)
 	c.Console = func(ctx context.Context) (string, error) { return console(ctx, ec2.NewFromConfig(cfg), m.ID) }
 	work, err := openWorkfiles(sc, m.Detail[detailKeys])
 	if err != nil {
@@ -179,7 +179,7 @@ func (s *Build) hostKeys(work workfiles) (ssh.HostKeys, error) {
 }
 
 // proxyCommand is how the AWS CLI reaches a machine without a public address.
-func (s *Build) proxyCommand(a amazon.Access, m builder.Machine) string {
+func (s *Build) proxyCommand(ctx context.Context, a amazon.Access, m builder.Machine) string {
 	port := strconv.Itoa(s.port())
 	var args []string
 	switch s.SSH.Via {
@@ -194,7 +194,7 @@ func (s *Build) proxyCommand(a amazon.Access, m builder.Machine) string {
 	if a.Profile != "" {
 		args = append(args, "--profile", a.Profile)
 	}
-	if endpoint := s.cloud.Endpoint(); endpoint != "" {
+	if endpoint, err := s.cloud.Endpoint(ctx, a); err == nil && endpoint != "" {
 		args = append(args, "--endpoint-url", endpoint)
 	}
 	for i, arg := range args {

@@ -170,7 +170,11 @@ func (o *opening) callers(ctx context.Context) ([]netip.Prefix, error) {
 	case o.SSH.Via == "instance-connect":
 		return []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16")}, nil
 	}
-	addr, err := callerAddress(ctx, o.cloud.Endpoint())
+	endpoint, err := o.cloud.Endpoint(ctx, o.access)
+	if err != nil {
+		return nil, err
+	}
+	addr, err := callerAddress(ctx, endpoint)
 	if err != nil {
 		return nil, err
 	}
