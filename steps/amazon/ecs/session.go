@@ -74,6 +74,6 @@ func (c *Client) pluginArgs(ctx context.Context, t RunningTask, container string
 	if err != nil {
 		return nil, err
 	}
-	endpoint := cmp.Or(c.deps.Cloud.Endpoint(), fmt.Sprintf("https://ssm.%s.amazonaws.com", c.cfg.Region))
+	endpoint := cmp.Or(aws.ToString(c.cfg.BaseEndpoint), fmt.Sprintf("https://ssm.%s.amazonaws.com", c.cfg.Region))
 	return []string{string(session), c.cfg.Region, "StartSession", c.access.Profile, string(target), endpoint}, nil
 }
