@@ -37,9 +37,10 @@ var mayImport = []struct {
 
 // onlyIn says which packages may import a dependency that shall not spread.
 var onlyIn = map[string][]string{
-	"github.com/docker/docker/":   {"steps/docker", "internal/dockertest"},
-	"github.com/aws/":             {"steps/amazon", "internal/sandbox"},
-	"gopkg.in/yaml.v3":            {"templates", "provisioners/provtest"},
+	"github.com/docker/docker/": {"steps/docker", "internal/dockertest"},
+	"github.com/aws/":           {"steps/amazon", "internal/sandbox"},
+	// cloud-config is YAML of any shape, which machines of the sandbox read.
+	"gopkg.in/yaml.v3":            {"templates", "provisioners/provtest", "internal/sandbox/machine/cloudinit"},
 	"github.com/expr-lang/expr":   {"templates"},
 	"github.com/spf13/cobra":      {"cmd/bake"},
 	"github.com/stretchr/testify": nil,

@@ -152,6 +152,12 @@ func (c *Container) fetch(ctx context.Context, req wire.Request, what string) (*
 	return os.NewFile(uintptr(fds[0]), what), nil
 }
 
+// SetHostname changes the name that the container has.
+func (c *Container) SetHostname(ctx context.Context, name string) error {
+	_, err := c.peer.ask(ctx, wire.Request{Op: wire.OpHostname, Path: name})
+	return err
+}
+
 // Done is closed when the container has ended.
 func (c *Container) Done() <-chan struct{} { return c.done }
 

@@ -64,6 +64,9 @@ func (c *Container) Socket(ctx context.Context, domain, kind, protocol int) (*os
 	return nil, ErrUnsupported
 }
 
+// SetHostname returns ErrUnsupported.
+func (c *Container) SetHostname(ctx context.Context, name string) error { return ErrUnsupported }
+
 // Done returns nil.
 func (c *Container) Done() <-chan struct{} { return nil }
 

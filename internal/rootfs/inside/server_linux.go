@@ -139,6 +139,8 @@ func (s *server) session(conn *wire.Conn) {
 		conn.Send(r)
 	case wire.OpNetwork:
 		s.shareNetwork(conn)
+	case wire.OpHostname:
+		conn.Send(reply(syscall.Sethostname([]byte(req.Path))))
 	case wire.OpSocket:
 		s.socket(conn, req.Sock)
 	case wire.OpSpawn:

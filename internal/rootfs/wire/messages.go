@@ -65,16 +65,17 @@ type Op string
 // The operations. Files are descriptors sent with the request; streams are
 // what package tree writes.
 const (
-	OpExec    Op = "exec"    // Exec; files: stdin, stdout, stderr, script if any -> Reply (started), Reply (ended)
-	OpPut     Op = "put"     // Root, Path, Tree; a stream follows -> Reply
-	OpGet     Op = "get"     // Path -> Reply, a stream follows
-	OpWalk    Op = "walk"    // Dirs, Tree -> Reply, a stream follows
-	OpRemove  Op = "remove"  // Path -> Reply
-	OpRename  Op = "rename"  // Dirs: from, to -> Reply
-	OpSize    Op = "size"    // Path -> Reply
-	OpNetwork Op = "network" // -> Reply with the root's own network
-	OpSocket  Op = "socket"  // Socket -> Reply with the descriptor
-	OpSpawn   Op = "spawn"   // file: control connection -> Reply (started), Reply (ended)
+	OpExec     Op = "exec"     // Exec; files: stdin, stdout, stderr, script if any -> Reply (started), Reply (ended)
+	OpPut      Op = "put"      // Root, Path, Tree; a stream follows -> Reply
+	OpGet      Op = "get"      // Path -> Reply, a stream follows
+	OpWalk     Op = "walk"     // Dirs, Tree -> Reply, a stream follows
+	OpRemove   Op = "remove"   // Path -> Reply
+	OpRename   Op = "rename"   // Dirs: from, to -> Reply
+	OpSize     Op = "size"     // Path -> Reply
+	OpNetwork  Op = "network"  // -> Reply with the root's own network
+	OpHostname Op = "hostname" // Path: the name -> Reply
+	OpSocket   Op = "socket"   // Socket -> Reply with the descriptor
+	OpSpawn    Op = "spawn"    // file: control connection -> Reply (started), Reply (ended)
 )
 
 // Tree says how a tree is read or written.

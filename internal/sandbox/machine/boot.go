@@ -218,6 +218,13 @@ func (b *boot) heard(m guest.Message) {
 		b.machine.mu.Unlock()
 		b.open()
 		close(b.serving)
+	case m.Hostname != "":
+		if b.port != nil {
+			b.port.Rename(m.Hostname)
+		}
+		if err := b.container.SetHostname(context.Background(), m.Hostname); err != nil {
+			b.machine.host.options.Log("naming machine %s: %v", b.machine.spec.ID, err)
+		}
 	case m.Done:
 		close(b.done)
 	case m.Down != "":

@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 
 	"bake/internal/rootfs"
@@ -158,6 +159,13 @@ func (s *Switch) named(group, name string) (netip.Addr, bool) {
 		}
 	}
 	return netip.Addr{}, false
+}
+
+// Rename makes name the only one that the group knows the container by.
+func (p *Port) Rename(name string) {
+	p.network.mu.Lock()
+	defer p.network.mu.Unlock()
+	p.Names = []string{strings.ToLower(name)}
 }
 
 // Changed looks at once for what listens now and what the rules say; without

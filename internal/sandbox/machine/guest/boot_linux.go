@@ -1,12 +1,16 @@
 package guest
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // bringUp is a boot: what systemd and cloud-init do before and after somebody can log in.
@@ -15,28 +19,40 @@ func (m *machine) bringUp() {
 	for _, n := range m.Notes {
 		m.say("[%s] %s", m.InstanceID, n)
 	}
-	steps := []struct {
-		name string
-		do   func() error
-	}{
+	m.all([]step{
 		{"preparing directories", m.directories},
-		{"finding out whether this is a new instance", m.instance},
+		{"making devices", m.devices},
+		{"reading the configuration", m.readConfig},
 		{"taking commands", m.control},
 		{"setting up the network", m.network},
+		{"remembering the instance", m.instance},
+		{"making a machine id", machineID},
+	})
+	m.early()
+	m.all([]step{
 		{"setting up users", m.users},
 		{"setting up host keys", m.hostKeys},
 		{"serving SSH", m.serve},
-	}
+	})
+	m.tell(Message{Serving: true, Login: m.Login})
+	m.startServices()
+	m.late()
+	close(m.cloud.done)
+	m.tell(Message{Done: true})
+}
+
+// A step is a part of a boot. One that fails does not keep the machine from coming up.
+type step struct {
+	name string
+	do   func() error
+}
+
+func (m *machine) all(steps []step) {
 	for _, s := range steps {
 		if err := s.do(); err != nil {
-			m.say("[%s] %s: %v", m.InstanceID, s.name, err)
+			m.problem("%s: %v", s.name, err)
 		}
 	}
-	if err := m.remember(); err != nil {
-		m.say("[%s] remembering the instance: %v", m.InstanceID, err)
-	}
-	m.tell(Message{Serving: true, Login: m.Login})
-	m.tell(Message{Done: true})
 }
 
 // directories makes what a boot finds: /run is new, /tmp is emptied.
@@ -81,33 +97,36 @@ func (m *machine) network() error {
 	return writeFile(target, []byte(m.Resolver), 0o644)
 }
 
-// cloudDir is where cloud-init keeps what it knows.
-const cloudDir = "/var/lib/cloud"
-
-// instance finds out whether the root has been this instance's before. If not,
-// it is a new machine's: of an image, perhaps, that another instance became.
-func (m *machine) instance() error {
-	id, err := os.ReadFile(cloudDir + "/data/instance-id")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+// machineID gives a root that knows machine-id(5) one, if it has none: images
+// are made without, so that their instances differ.
+func machineID() error {
+	const file = "/etc/machine-id"
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) && !exists("/usr/bin/systemctl") {
+		return nil
+	}
+	if text := strings.TrimSpace(string(data)); absent(err) != nil || text != "" && text != "uninitialized" {
+		return absent(err)
+	}
+	var id [16]byte
+	if _, err := rand.Read(id[:]); err != nil {
 		return err
 	}
-	m.fresh = strings.TrimSpace(string(id)) != m.InstanceID
-	return nil
+	return writeFile(file, []byte(hex.EncodeToString(id[:])+"\n"), 0o444)
 }
 
-// remember makes this instance the one that the root belongs to, as cloud-init does.
-func (m *machine) remember() error {
-	own := cloudDir + "/instances/" + m.InstanceID
-	if err := os.MkdirAll(own+"/sem", 0o755); err != nil {
+// devices makes the console, which is a pipe here that anybody may write to who
+// may write to a console.
+func (m *machine) devices() error {
+	if err := syscall.Mkfifo("/dev/console", 0o620); err != nil {
 		return err
 	}
-	if err := os.Remove(cloudDir + "/instance"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	f, err := os.OpenFile("/dev/console", os.O_RDWR, 0) // with a writer of its own it never ends
+	if err != nil {
 		return err
 	}
-	if err := os.Symlink(own, cloudDir+"/instance"); err != nil {
-		return err
-	}
-	return writeFile(cloudDir+"/data/instance-id", []byte(m.InstanceID+"\n"), 0o644)
+	go func() { _, _ = io.Copy(m.console, f) }()
+	return os.Symlink("console", "/dev/ttyS0")
 }
 
 func prettyName() string {

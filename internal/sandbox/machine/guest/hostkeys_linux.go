@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -27,27 +28,71 @@ func keyFile(kind string) string { return filepath.Join(sshDir, "ssh_host_"+kind
 
 // hostKeys gives a new instance keys of its own, makes what is missing, and
 // shows the keys on the console. Like cloud-init it removes what keys the image
-// carries: whoever has the image has them. It makes no RSA key: that takes
-// longer than all the rest of a boot, and nobody needs one.
+// carries, unless it is told not to: whoever has the image has them. It makes
+// no RSA key unless asked: that takes longer than all the rest of a boot.
 func (m *machine) hostKeys() error {
+	m.once("ssh_host_keys", m.replaceHostKeys)
+	found, err := filepath.Glob(keyFile("*"))
+	if err == nil && len(found) == 0 {
+		err = m.makeHostKeys("ed25519", "ecdsa")
+	}
+	if err != nil {
+		return err
+	}
+	return m.showHostKeys()
+}
+
+func (m *machine) replaceHostKeys() error {
+	c := m.cloud.user.Config
 	found, err := filepath.Glob(keyFile("*"))
 	if err != nil {
 		return err
 	}
-	if m.fresh {
+	if remove := cmp.Or(c.SSHDeleteKeys, m.cloud.image.SSHDeleteKeys); remove == nil || *remove {
 		for _, file := range found {
 			if err := errors.Join(os.Remove(file), absent(os.Remove(file+".pub"))); err != nil {
 				return err
 			}
 		}
-		found = nil
 	}
-	if len(found) == 0 {
-		if err := m.makeHostKeys("ed25519", "ecdsa"); err != nil {
+	if len(c.SSHKeys) > 0 {
+		return writeHostKeys(c.SSHKeys)
+	}
+	if len(c.SSHKeyTypes) > 0 {
+		return m.makeHostKeys(c.SSHKeyTypes...)
+	}
+	return nil
+}
+
+// writeHostKeys writes the keys that user data brings, "KIND_private",
+// "KIND_public" and "KIND_certificate", and the public half of those that lack it.
+func writeHostKeys(keys map[string]string) error {
+	for name, text := range keys {
+		kind, half, ok := strings.Cut(name, "_")
+		suffix, known := map[string]string{"private": "", "public": ".pub", "certificate": "-cert.pub"}[half]
+		if !ok || !known {
+			return fmt.Errorf("ssh_keys: %q is no kind of key", name)
+		}
+		text = strings.TrimSpace(text) + "\n"
+		mode := os.FileMode(0o644)
+		if half == "private" {
+			mode = 0o600
+		}
+		if err := writeFile(keyFile(kind)+suffix, []byte(text), mode); err != nil {
+			return err
+		}
+		if half != "private" || keys[kind+"_public"] != "" {
+			continue
+		}
+		signer, err := ssh.ParsePrivateKey([]byte(text))
+		if err != nil {
+			return fmt.Errorf("ssh_keys: reading %s: %w", name, err)
+		}
+		if err := writeFile(keyFile(kind)+".pub", ssh.MarshalAuthorizedKey(signer.PublicKey()), 0o644); err != nil {
 			return err
 		}
 	}
-	return m.showHostKeys()
+	return nil
 }
 
 // absent is err, but for what says that a file is not there.

@@ -15,13 +15,13 @@ import (
 type machine struct {
 	Boot
 	console io.Writer
-	fresh   bool // the root was not this instance's before
 
 	mu   sync.Mutex // of the messages
 	out  *json.Encoder
 	down chan string // Message.Down that somebody asked for
 
 	schedule schedule
+	cloud    cloud
 }
 
 // run is the life of the machine's first program.

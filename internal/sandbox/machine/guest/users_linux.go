@@ -1,28 +1,143 @@
 package guest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+
+	"bake/internal/sandbox/machine/cloudinit"
 )
 
-// users makes the user that logs in, and lets in who has the keys.
+// users makes the users: the one that logs in, unless user data leaves it out, and those of user data.
 func (m *machine) users() error {
+	c := m.cloud.user.Config
 	if m.Login == "" || m.OneID {
 		m.Login = m.defaultLogin()
 	}
-	if err := addUser(user{Name: m.Login, Sudo: []string{"ALL=(ALL) NOPASSWD:ALL"}, Groups: []string{"adm", "sudo", "wheel", "admin"}}); err != nil {
+	if m.OneID {
+		m.once("ssh", func() error { return authorize("root", m.keys(), "") })
+		return nil
+	}
+	if len(c.Users) > 0 && !slices.ContainsFunc(c.Users, func(a cloudinit.Account) bool { return a.Default }) {
+		m.Login = "" // user data leaves the image's own user out
+	}
+	m.once("users_groups", func() error { return m.makeUsers(c) })
+	m.once("set_passwords", func() error { return m.setPasswords(c) })
+	m.once("ssh", m.authorizeLogin)
+	return nil
+}
+
+func (m *machine) keys() []string {
+	return append(slices.Clone(m.AuthorizedKeys), m.cloud.user.Config.SSHAuthorizedKeys...)
+}
+
+// makeUsers makes users and groups. Without a list it is the default user alone.
+func (m *machine) makeUsers(c cloudinit.Config) error {
+	var errs []error
+	for name := range c.Groups {
+		errs = append(errs, addGroup(name))
+	}
+	list := c.Users
+	if len(list) == 0 {
+		list = cloudinit.Accounts{{Default: true}}
+	}
+	for _, a := range list {
+		if a.Default {
+			errs = append(errs, addUser(user{Name: m.Login, Sudo: []string{"ALL=(ALL) NOPASSWD:ALL"}, Groups: []string{"adm", "sudo", "wheel", "admin"}}))
+			continue
+		}
+		if a.Name == "" {
+			errs = append(errs, errors.New("a user without a name"))
+			continue
+		}
+		for _, g := range a.Groups {
+			errs = append(errs, addGroup(g))
+		}
+		errs = append(errs, addUser(user{Name: a.Name, Gecos: a.Gecos, Home: a.Home, Shell: a.Shell, Primary: a.PrimaryGroup, UID: a.UID,
+			Groups: a.Groups, Sudo: a.Sudo, System: a.System, NoHome: a.NoCreateHome || a.System, PasswordHash: a.Hash}))
+		if len(a.SSHAuthorizedKeys) > 0 {
+			errs = append(errs, authorize(a.Name, a.SSHAuthorizedKeys, ""))
+		}
+	}
+	for group, members := range c.Groups {
+		for _, name := range members {
+			errs = append(errs, join(name, []string{group}))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// setPasswords sets passwords, by chpasswd(8), which knows how to hash them.
+func (m *machine) setPasswords(c cloudinit.Config) error {
+	var plain, hashed strings.Builder
+	set := func(name, password string) {
+		to := &plain
+		if strings.HasPrefix(password, "$") {
+			to = &hashed
+		}
+		fmt.Fprintf(to, "%s:%s\n", name, password)
+	}
+	if c.Password != "" && m.Login != "" {
+		set(m.Login, c.Password)
+	}
+	for _, line := range c.Chpasswd.List {
+		if name, password, ok := strings.Cut(line, ":"); ok {
+			set(name, password)
+		}
+	}
+	for _, u := range c.Chpasswd.Users {
+		set(u.Name, u.Password)
+	}
+	for _, u := range c.Users {
+		if u.Password != "" {
+			set(u.Name, u.Password)
+		}
+	}
+	var errs []error
+	for flags, lines := range map[string]string{"": plain.String(), "-e": hashed.String()} {
+		if lines == "" {
+			continue
+		}
+		cmd := exec.Command("chpasswd", strings.Fields(flags)...)
+		cmd.Stdin = strings.NewReader(lines)
+		errs = append(errs, m.run(cmd))
+	}
+	if c.SSHPasswords != nil {
+		answer := map[bool]string{true: "yes", false: "no"}[*c.SSHPasswords]
+		errs = append(errs, writeFile("/etc/ssh/sshd_config.d/50-cloud-init.conf", []byte("PasswordAuthentication "+answer+"\n"), 0o600))
+	}
+	return errors.Join(errs...)
+}
+
+// authorizeLogin lets in who has the keys, and tells those who try it as root who to be.
+func (m *machine) authorizeLogin() error {
+	if m.Login != "" {
+		if err := authorize(m.Login, m.keys(), ""); err != nil || m.Login == "root" {
+			return err
+		}
+	}
+	options := ""
+	if disable := cmp.Or(m.cloud.user.Config.DisableRoot, m.cloud.image.DisableRoot); disable == nil || *disable {
+		options = disabledRoot(cmp.Or(m.Login, "NONE"))
+	}
+	return authorize("root", m.keys(), options)
+}
+
+// addGroup makes a group, unless there is one of this name.
+func addGroup(name string) error {
+	t, err := table("/etc/group")
+	if err != nil || t.find(name) != nil {
 		return err
 	}
-	if err := authorize(m.Login, m.AuthorizedKeys, ""); err != nil || m.Login == "root" {
-		return err
-	}
-	return authorize("root", m.AuthorizedKeys, disabledRoot(m.Login))
+	t.add(name, "x", freeID(1000, t), "")
+	return t.write()
 }
 
 // disabledRoot are the options that cloud-init puts before root's keys.
@@ -34,7 +149,15 @@ func disabledRoot(login string) string {
 // defaultLogin is the user that images of this distribution have on AWS. What
 // has no sudo is of no use to any but root.
 func (m *machine) defaultLogin() string {
-	if m.OneID || !exists("/usr/bin/sudo") && !exists("/usr/local/bin/sudo") && !exists("/usr/bin/doas") {
+	if m.OneID {
+		return "root"
+	}
+	for _, name := range []string{m.cloud.user.Config.User.Name, m.cloud.image.SystemInfo.DefaultUser.Name} {
+		if name != "" {
+			return name
+		}
+	}
+	if !exists("/usr/bin/sudo") && !exists("/usr/local/bin/sudo") && !exists("/usr/bin/doas") {
 		return "root"
 	}
 	names := map[string]string{"debian": "admin", "ubuntu": "ubuntu", "alpine": "alpine", "fedora": "fedora", "arch": "arch",
