@@ -52,7 +52,7 @@ func system() Table {
 		"getent": getent, "groups": id, "id": id, "whoami": id,
 		"hostname": hostname, "nproc": nproc, "uname": uname, "tty": tty,
 		"kill": kill, "umask": umaskCommand, "which": which,
-		"httpd": httpd, "wget": wget,
+		"httpd": httpd, "scp": scp, "wget": wget,
 		// The shell has these built in; as programs they are for env and xargs.
 		"true":  func(context.Context, *Call) error { return nil },
 		"false": func(context.Context, *Call) error { return &Exit{1} },
