@@ -210,6 +210,9 @@ func (d blockDevice) under(over blockDevice) blockDevice {
 		return over
 	}
 	merged := *d.Ebs
+	if over.Ebs.Type != "" && over.Ebs.Type != merged.Type {
+		merged.IOPS, merged.Throughput = nil, nil // they were the other type's
+	}
 	to, from := reflect.ValueOf(&merged).Elem(), reflect.ValueOf(*over.Ebs)
 	for i := range to.NumField() {
 		if f := from.Field(i); !f.IsZero() {
