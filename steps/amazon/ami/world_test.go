@@ -20,7 +20,9 @@ import (
 
 	"bake/builder"
 	"bake/builder/buildertest"
+	"bake/internal/need"
 	"bake/internal/sandbox"
+	"bake/internal/sandbox/machinetest"
 	"bake/internal/sandbox/sandboxtest"
 	"bake/steps/amazon"
 	"bake/steps/amazon/ami"
@@ -47,6 +49,8 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	need.Root(t)
+	machinetest.Program(t)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	w := &world{t: t, sandbox: sandboxtest.Start(t), work: t.TempDir(), journal: new(buildertest.Memory), ran: map[string]int{}}
 	w.before = w.things()
@@ -103,6 +107,9 @@ func (w *world) engine(j builder.Journal) *builder.Engine {
 func (w *world) Emit(e builder.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if e.Type == builder.StepFailed || e.Type == builder.StepLog {
+		w.t.Logf("%s %s %s%s", e.Type, e.Step, e.Text, e.Err)
+	}
 	if e.Type == builder.StepLog {
 		w.logs = append(w.logs, e.Text)
 	}
