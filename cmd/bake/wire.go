@@ -74,7 +74,7 @@ func (a *app) connect(dir, engine string) (*wiring, error) {
 	w := &wiring{cacheDir: dir, embedded: embedded, cloud: a.cloud(dir)}
 	keys := ecr.Keychain{Tokens: ecr.NewTokens(w.cloud)}
 	w.docker = docker.New(docker.Options{Getenv: a.getenv, Password: keys.Password})
-	w.registries = registry.New(registry.Config{Keychain: keys, CacheDir: below(dir, "registry")})
+	w.registries = registry.New(registry.Config{Keychain: keys, Route: keys.Tokens.Route, CacheDir: below(dir, "registry")})
 	w.ecr = ecr.Deps{Cloud: w.cloud, Tokens: keys.Tokens, Registry: w.registries}
 	w.choice = sync.OnceValue(func() string { return w.choose(engine) })
 	deps := w.deps(dir)

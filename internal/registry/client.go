@@ -21,7 +21,10 @@ import (
 // A Config says how a Client reaches registries. The zero Config is what a
 // user on this machine expects.
 type Config struct {
-	Keychain  authn.Keychain    // nil: UserKeychain
+	Keychain authn.Keychain // nil: UserKeychain
+	// Route says where a repository really is, for registries that stand in for
+	// others; nil: where its name says.
+	Route     func(ctx context.Context, ref Reference) (Reference, error)
 	Transport http.RoundTripper // nil: one of its own, honouring HTTPS_PROXY and the like
 	CacheDir  string            // for what is known of layers and manifests; empty: nothing is remembered
 	Retry     Retry
@@ -95,6 +98,12 @@ type session struct {
 // session returns the way to a repository with the actions ("pull",
 // "push,pull") allowed, and pull on the repositories in also.
 func (c *Client) session(ctx context.Context, ref Reference, action string, also ...name.Repository) (*session, error) {
+	if c.cfg.Route != nil {
+		var err error
+		if ref, err = c.cfg.Route(ctx, ref); err != nil {
+			return nil, err
+		}
+	}
 	scopes := []string{ref.Repository.Scope(action)}
 	for _, r := range also {
 		scopes = append(scopes, r.Scope(transport.PullScope))

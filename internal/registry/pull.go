@@ -155,7 +155,7 @@ func (c *Client) Image(ctx context.Context, ref Reference, found Found, mirrors 
 func (c *Client) anywhere(ctx context.Context, ref Reference, mirrors []string, ask func(*session, Reference) error) error {
 	places := make([]Reference, 0, len(mirrors)+1)
 	for _, m := range mirrors {
-		at, err := ref.on(m)
+		at, err := ref.On(m)
 		if err != nil {
 			return fmt.Errorf("mirror %q: %w", m, err)
 		}

@@ -125,8 +125,9 @@ func (r Reference) WithDigest(digest string) Reference {
 	return r
 }
 
-// on returns the same image's name on a mirror of its registry.
-func (r Reference) on(mirror string) (Reference, error) {
+// On returns the same image's name on a mirror of its registry, or on one that
+// stands in for it: a host, with a path before the image's own if need be.
+func (r Reference) On(mirror string) (Reference, error) {
 	mirror = strings.TrimSuffix(mirror, "/")
 	insecure := r.Insecure
 	if rest, ok := strings.CutPrefix(mirror, "http://"); ok {

@@ -30,11 +30,11 @@ func (k Keychain) ResolveContext(ctx context.Context, target authn.Resource) (au
 	if next == nil {
 		next = registry.UserKeychain{}
 	}
-	host, ok := ParseHost(target.RegistryStr())
-	if !ok || host.Public {
+	p, ok := k.place(ctx, target.RegistryStr())
+	if !ok {
 		return authn.Resolve(ctx, next, target)
 	}
-	t := k.Tokens.at(place{access: k.Access.In(host.Region), account: host.Account})
+	t := k.Tokens.at(p)
 	_, err := t.AuthorizationContext(ctx)
 	if err == nil {
 		return t, nil
@@ -44,6 +44,15 @@ func (k Keychain) ResolveContext(ctx context.Context, target authn.Resource) (au
 		return auth, nil
 	}
 	return nil, &noTokenError{err}
+}
+
+// place is the registry that a host's name means, if it is one of ECR's that
+// wants credentials.
+func (k Keychain) place(ctx context.Context, host string) (place, bool) {
+	if h, ok := ParseHost(host); ok {
+		return place{access: k.Access.In(h.Region), account: h.Account}, !h.Public
+	}
+	return k.Tokens.whose(ctx, k.Access, host)
 }
 
 // A noTokenError is a registry of ECR that there are no credentials for.
@@ -63,11 +72,11 @@ func (e *noTokenError) Hint() string {
 // Password returns a user and a password for a registry of ECR, for an engine
 // that fetches images itself; empty for other registries.
 func (k Keychain) Password(ctx context.Context, host string) (user, password string, err error) {
-	h, ok := ParseHost(host)
-	if !ok || h.Public {
+	p, ok := k.place(ctx, host)
+	if !ok {
 		return "", "", nil
 	}
-	auth, err := k.Tokens.at(place{access: k.Access.In(h.Region), account: h.Account}).AuthorizationContext(ctx)
+	auth, err := k.Tokens.at(p).AuthorizationContext(ctx)
 	if err != nil {
 		return "", "", &noTokenError{err}
 	}

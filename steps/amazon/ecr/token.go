@@ -112,11 +112,12 @@ type Tokens struct {
 
 	mu      sync.Mutex
 	byPlace map[string]*token
+	stands  map[string]place // where registries of a sandbox are, by host
 }
 
 // NewTokens returns tokens that are asked for when they are needed.
 func NewTokens(cloud *amazon.Cloud) *Tokens {
-	return &Tokens{cloud: cloud, byPlace: map[string]*token{}}
+	return &Tokens{cloud: cloud, byPlace: map[string]*token{}, stands: map[string]place{}}
 }
 
 func (t *Tokens) at(p place) *token {
