@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
@@ -149,30 +150,54 @@ func (e *Engine) pinBuild(ctx context.Context, run RunID, p *Plan, b *Build) err
 		}
 	}
 	env := e.Env.WithSource(b.Pin.Values)
+	for i := range b.Steps {
+		if s := &b.Steps[i]; s.Phase != Open {
+			if err := resolveSource(s, env); err != nil {
+				return err
+			}
+		}
+	}
+	inputs, err := e.allInputs(ctx, p.Dir, b.Steps, env)
+	if err != nil {
+		return err
+	}
 	var key Digest
 	for i := range b.Steps {
 		s := &b.Steps[i]
-		if s.Phase == Open {
+		switch s.Phase {
+		case Open:
 			key = digest("open", s.Kind, b.Pin.Digest, b.Platform, b.Squash)
 			s.Key = key
-			continue
-		}
-		if err := resolveSource(s, env); err != nil {
-			return err
-		}
-		if s.Phase == Publish {
+		case Publish:
 			s.Key = digest("output", s.Kind, string(s.Config), s.If)
-			continue
+		default:
+			key = stepKey(key, *s, inputs[i], run)
+			s.Key = key
 		}
-		inputs, err := e.inputs(ctx, p.Dir, *s, env)
-		if err != nil {
-			return &StepError{Step: *s, Err: err}
-		}
-		key = stepKey(key, *s, inputs, run)
-		s.Key = key
 	}
 	b.Key = key // of the accept step: all that was done and all that was tested
 	return nil
+}
+
+// allInputs is inputs of several steps at once: each hashes files, and one
+// processor hashes slower than a disk reads.
+func (e *Engine) allInputs(ctx context.Context, dir string, steps []Step, env *templates.Env) ([]Digest, error) {
+	out, errs := make([]Digest, len(steps)), make([]error, len(steps))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, s := range steps {
+		g.Go(func() error {
+			out[i], errs[i] = e.inputs(ctx, dir, s, env)
+			return nil
+		})
+	}
+	_ = g.Wait() // the first step's error counts, not the first that came
+	for i, err := range errs {
+		if err != nil {
+			return nil, &StepError{Step: steps[i], Err: err}
+		}
+	}
+	return out, nil
 }
 
 // stepKey is the content address of a step: what it does, to what, with which
