@@ -146,6 +146,7 @@ func (s *Scan) awaitOne(ctx context.Context, t *target, digest string) (*scanned
 				if err := t.startScan(ctx, digest); err != nil {
 					return nil, err
 				}
+				continue
 			}
 		case err != nil:
 			if ctx.Err() != nil {

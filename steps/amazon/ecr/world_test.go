@@ -34,8 +34,12 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	w := &world{Sandbox: sandboxtest.Start(t), images: map[string]v1.Image{}}
+	return newWorldIn(t, sandboxtest.Start(t))
+}
+
+func newWorldIn(t testing.TB, s *sandbox.Sandbox) *world {
+	t.Helper()
+	w := &world{Sandbox: s, images: map[string]v1.Image{}}
 	w.process(t)
 	return w
 }
