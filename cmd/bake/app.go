@@ -39,6 +39,7 @@ type flags struct {
 	engine   string
 	output   string
 	yes      bool
+	sandbox  string        // where calls to AWS go; empty: AWS
 	aws      amazon.Access // of commands that call AWS without a template
 }
 
@@ -111,10 +112,12 @@ func (a *app) root() *cobra.Command {
 	})
 	root.CompletionOptions.HiddenDefaultCmd = false
 	a.buildFlags(root)
+	a.sandboxFlag(root)
 	root.AddCommand(
 		a.buildCommand(), a.validateCommand(), a.planCommand(), a.resumeCommand(), a.cleanCommand(),
 		a.runsCommand(), a.logsCommand(), a.reportCommand(), a.initCommand(), a.schemaCommand(),
-		a.imagesCommand(), a.destroyCommand(), a.policyCommand(), a.releaseCommand(), a.keypairCommand(), a.sshCommand(), a.ecsCommand(), a.versionCommand())
+		a.imagesCommand(), a.destroyCommand(), a.policyCommand(), a.releaseCommand(), a.keypairCommand(), a.sshCommand(),
+		a.ecsCommand(), a.sandboxCommand(), a.versionCommand())
 	return root
 }
 

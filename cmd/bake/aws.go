@@ -33,9 +33,10 @@ func (r *rolesFlag) Set(arn string) error {
 	return nil
 }
 
-// cloud is the way to AWS. It connects when it is used.
-func (a *app) cloud(cacheDir string) *amazon.Cloud {
-	o := amazon.Options{CacheDir: cacheDir}
+// cloud is the way to AWS, or to what answers at endpoint instead. It connects
+// when it is used.
+func (a *app) cloud(cacheDir, endpoint string) *amazon.Cloud {
+	o := amazon.Options{CacheDir: cacheDir, Endpoint: endpoint}
 	if in, ok := a.stdin.(*os.File); ok && isTerminal(in) {
 		o.Ask = func(_ context.Context, question string) (string, error) { return a.askCode(in, question) }
 	}

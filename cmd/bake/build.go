@@ -128,7 +128,11 @@ func (a *app) request(file string, opts templates.Options, t *templates.Template
 	if err != nil {
 		return request{}, err
 	}
-	req := request{Template: abs, Dir: wd, Vars: map[string]string{}, Engine: a.flags.engine, Only: a.flags.only, NoCache: a.flags.noCache}
+	where, err := a.absoluteSandbox()
+	if err != nil {
+		return request{}, err
+	}
+	req := request{Template: abs, Dir: wd, Vars: map[string]string{}, Engine: a.flags.engine, Only: a.flags.only, NoCache: a.flags.noCache, Sandbox: where}
 	for name, value := range opts.Vars {
 		if !t.Env.Sensitive(name) {
 			req.Vars[name] = value

@@ -69,7 +69,7 @@ func (a *app) clean(parent context.Context, names []string, what cleaning) error
 	defer w.close()
 	var errs []error
 	for _, dir := range runs {
-		errs = append(errs, a.cleanRun(ctx, w, dir, what.runs))
+		errs = append(errs, a.cleanWhere(dir, w, func(w *wiring) error { return a.cleanRun(ctx, w, dir, what.runs) }))
 	}
 	if len(names) == 0 {
 		errs = append(errs, a.sweep(ctx, w))
@@ -80,6 +80,24 @@ func (a *app) clean(parent context.Context, names []string, what cleaning) error
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// cleanWhere cleans a run where it was: what it made in a sandbox is not in
+// AWS, nor the other way round.
+func (a *app) cleanWhere(dir runDir, w *wiring, clean func(*wiring) error) error {
+	req, err := dir.request()
+	if err != nil || req.Sandbox == "" || a.flags.sandbox != "" {
+		return clean(w) // the journal says what there is to clean
+	}
+	if over, err := dir.over(); over || err != nil {
+		return clean(w)
+	}
+	in, err := a.wireIn(req.Sandbox)
+	if err != nil {
+		return fmt.Errorf("run %s: %w", dir.id(), err)
+	}
+	defer in.close()
+	return clean(in)
 }
 
 func (a *app) runsToClean(names []string) ([]runDir, error) {

@@ -34,7 +34,7 @@ func (a *app) policyCommand() *cobra.Command {
 }
 
 func (a *app) policy(file, as string) error {
-	w, err := a.connect("", "embedded")
+	w, err := a.connect("", "embedded", "")
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (a *app) resume(ctx context.Context, name string) error {
 		fmt.Fprintf(a.stderr, "run %s is over: there is nothing to go on with\n", dir.id())
 		return nil
 	}
-	a.flags.engine, a.flags.only, a.flags.noCache = req.Engine, req.Only, req.NoCache
+	a.flags.engine, a.flags.only, a.flags.noCache, a.flags.sandbox = req.Engine, req.Only, req.NoCache, req.Sandbox
 	a.flags.varFiles = append(req.VarFiles, a.flags.varFiles...)
 	for name, value := range req.Vars {
 		a.flags.vars = append([]string{name + "=" + value}, a.flags.vars...)

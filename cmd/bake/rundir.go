@@ -38,6 +38,7 @@ type request struct {
 	Only     []string          `json:"only,omitempty"`
 	NoCache  bool              `json:"no_cache,omitempty"`
 	Started  time.Time         `json:"started"`
+	Sandbox  string            `json:"sandbox,omitempty"` // where it called AWS: a folder or a URL; empty: AWS
 	// Release is set for a run of `bake release`.
 	Deploy  *deployRequest  `json:"deploy,omitempty"` // of `bake ecs`
 	Release *releaseRequest `json:"release,omitempty"`

@@ -65,7 +65,7 @@ func (a *app) ssh(ctx context.Context, name, build string, command []string) err
 	if err != nil {
 		return err
 	}
-	a.flags.engine = req.Engine
+	a.flags.engine, a.flags.sandbox = req.Engine, req.Sandbox
 	w, err := a.wire()
 	if err != nil {
 		return err

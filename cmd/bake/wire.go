@@ -33,11 +33,12 @@ type wiring struct {
 	cloud      *amazon.Cloud
 	ecr        ecr.Deps
 	choice     func() string // the engine that new machines are made on
+	stop       func()        // ends the sandbox, if this process started one
 }
 
 // offlineCatalog is the vocabulary alone: enough to read a template.
 func offlineCatalog() (builder.Catalog, error) {
-	w, err := new(app).connect("", "embedded")
+	w, err := new(app).connect("", "embedded", "")
 	if err != nil {
 		return builder.Catalog{}, err
 	}
@@ -45,12 +46,25 @@ func offlineCatalog() (builder.Catalog, error) {
 }
 
 // wire joins the packages for commands that do something.
-func (a *app) wire() (*wiring, error) {
+func (a *app) wire() (*wiring, error) { return a.wireIn(a.flags.sandbox) }
+
+// wireIn is wire with the sandbox that a run was in; empty: AWS itself.
+func (a *app) wireIn(sandbox string) (*wiring, error) {
 	dir, err := a.cacheDir()
 	if err != nil {
 		return nil, err
 	}
-	return a.connect(dir, a.flags.engine)
+	endpoint, stop, err := a.openSandbox(sandbox)
+	if err != nil {
+		return nil, err
+	}
+	w, err := a.connect(dir, a.flags.engine, endpoint)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	w.stop = stop
+	return w, nil
 }
 
 // cacheDir is where layers, downloads and what names meant are kept:
@@ -66,12 +80,13 @@ func (a *app) cacheDir() (string, error) {
 	return filepath.Join(dir, "bake"), nil
 }
 
-func (a *app) connect(dir, engine string) (*wiring, error) {
+// connect joins the packages. endpoint answers instead of AWS, if it is not empty.
+func (a *app) connect(dir, engine, endpoint string) (*wiring, error) {
 	embedded, err := oci.New(oci.Options{Dir: filepath.Join(dir, "store"), Exact: a.getenv("SOURCE_DATE_EPOCH") != ""})
 	if err != nil {
 		return nil, err
 	}
-	w := &wiring{cacheDir: dir, embedded: embedded, cloud: a.cloud(dir)}
+	w := &wiring{cacheDir: dir, embedded: embedded, cloud: a.cloud(dir, endpoint), stop: func() {}}
 	keys := ecr.Keychain{Tokens: ecr.NewTokens(w.cloud)}
 	w.docker = docker.New(docker.Options{Getenv: a.getenv, Password: keys.Password})
 	w.registries = registry.New(registry.Config{Keychain: keys, Route: keys.Tokens.Route, CacheDir: below(dir, "registry")})
@@ -163,4 +178,7 @@ func (w *wiring) prune(ctx context.Context, limit int64) (int64, error) {
 
 // close ends what the engines of this process hold. What fails here a later
 // process finds and clears away.
-func (w *wiring) close() { _ = w.embedded.Close() }
+func (w *wiring) close() {
+	_ = w.embedded.Close()
+	w.stop()
+}

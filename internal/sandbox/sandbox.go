@@ -36,6 +36,8 @@ type Options struct {
 	Faults []api.Fault
 	// Log is told of what the sandbox cannot tell a caller; nil: nobody.
 	Log *log.Logger
+	// Calls is told of every call that was answered; nil: nobody.
+	Calls func(api.Entry)
 }
 
 // regions that the sandbox has: all that need no opting in.
@@ -121,6 +123,7 @@ func (s *Sandbox) join(dir string, o Options) error {
 		account = DefaultAccount
 	}
 	s.Faults = new(api.Faults)
+	s.Faults.Watch(o.Calls)
 	s.World = &api.World{Dir: dir, Account: account, Regions: regions(), Pace: o.Pace, Now: time.Now, URL: s.URL, Faults: s.Faults}
 	parts, err := s.Services.make(s.World)
 	if err != nil {

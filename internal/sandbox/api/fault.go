@@ -83,6 +83,7 @@ type Faults struct {
 	mu     sync.Mutex
 	active []*activeFault
 	hook   Hook
+	watch  func(Entry)
 	log    []Entry
 	counts map[string]int
 	seen   map[string]bool // while resources are hidden: what requests and answers held

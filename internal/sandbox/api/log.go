@@ -74,9 +74,19 @@ func (f *Faults) Meet(c *Call) (hits []Fault, over func(code string)) {
 	}
 }
 
+// Watch sets what is told of every call when it is over; nil: nobody.
+func (f *Faults) Watch(watch func(Entry)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.watch = watch
+}
+
 func (f *Faults) note(e Entry) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.watch != nil {
+		f.watch(e)
+	}
 	if len(f.log) == maxLog {
 		f.log = slices.Delete(f.log, 0, maxLog/4)
 	}

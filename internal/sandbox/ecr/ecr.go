@@ -113,11 +113,33 @@ func (t *T) Load(data json.RawMessage) error {
 		t.tokens = map[string]*token{}
 	}
 	for _, r := range t.registries {
+		r.fill()
 		if err := t.listen(r); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// fill makes the maps that were empty when they were saved.
+func (r *registry) fill() {
+	if r.Settings == nil {
+		r.Settings = map[string]string{}
+	}
+	if r.Repositories == nil {
+		r.Repositories = map[string]*repository{}
+	}
+	if r.Rules == nil {
+		r.Rules = map[string]*pullThrough{}
+	}
+	if r.Templates == nil {
+		r.Templates = map[string]*template{}
+	}
+	for _, p := range r.Repositories {
+		if p.Tags == nil {
+			p.Tags = map[string]string{}
+		}
+	}
 }
 
 // Close stops the registries.
@@ -156,8 +178,7 @@ func (t *T) open(name string, fresh *registry) (*registry, error) {
 		t.settle(r)
 		return r, nil
 	}
-	fresh.Repositories, fresh.Settings = map[string]*repository{}, map[string]string{}
-	fresh.Rules, fresh.Templates = map[string]*pullThrough{}, map[string]*template{}
+	fresh.fill()
 	if err := t.listen(fresh); err != nil {
 		return nil, err
 	}
