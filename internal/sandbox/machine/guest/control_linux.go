@@ -131,7 +131,7 @@ func askOr(name string, real []string, ours func(args []string) bool) func() err
 			return ask(name)()
 		}
 		for _, path := range real {
-			if err := syscall.Exec(path, append([]string{name}, os.Args[1:]...), os.Environ()); !errors.Is(err, fs.ErrNotExist) {
+			if err := syscall.Exec(path, append([]string{name}, os.Args[1:]...), append(os.Environ(), offline)); !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}

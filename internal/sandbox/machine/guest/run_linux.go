@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"sync"
 	"syscall"
 	"time"
@@ -22,6 +23,8 @@ type machine struct {
 
 	schedule schedule
 	cloud    cloud
+	services manager
+	sshd     *exec.Cmd // the image's OpenSSH, nil if bake serves SSH
 }
 
 // run is the life of the machine's first program.

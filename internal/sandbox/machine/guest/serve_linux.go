@@ -62,6 +62,7 @@ func (m *machine) serveOpenSSH() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	m.sshd = cmd
 	ended := make(chan error, 1)
 	go func() {
 		for sc := bufio.NewScanner(stderr); sc.Scan(); {
