@@ -8,10 +8,12 @@ import (
 	"bake/internal/sandbox/ec2"
 	"bake/internal/sandbox/ecr"
 	"bake/internal/sandbox/ecs"
+	"bake/internal/sandbox/elb"
 	"bake/internal/sandbox/iam"
 	"bake/internal/sandbox/kms"
 	"bake/internal/sandbox/logs"
 	"bake/internal/sandbox/quotas"
+	"bake/internal/sandbox/scaling"
 	"bake/internal/sandbox/secrets"
 	"bake/internal/sandbox/ssm"
 	"bake/internal/sandbox/sts"
@@ -36,7 +38,9 @@ type Services struct {
 	Quotas  *quotas.T
 	ECR     *ecr.T
 	Logs    *logs.T
+	ELB     *elb.T
 	ECS     *ecs.T
+	Scaling *scaling.T
 }
 
 // make makes all services, those that others ask first.
@@ -53,8 +57,10 @@ func (s *Services) make(w *api.World) ([]part, error) {
 		return nil, err
 	}
 	s.Logs = logs.New(w)
-	s.ECS, err = ecs.New(w, ecs.Deps{Images: pulls(s.ECR), Logs: s.Logs, Secrets: s.Secrets, Parameters: s.SSM, Roles: s.IAM})
-	return []part{s.IAM, s.STS, s.KMS, s.EC2, s.SSM, s.Secrets, s.Quotas, s.ECR, s.ECR.Public(), s.Logs, s.ECS}, err
+	s.ELB = elb.New(w, nil)
+	s.ECS, err = ecs.New(w, ecs.Deps{Images: pulls(s.ECR), Logs: s.Logs, Secrets: s.Secrets, Parameters: s.SSM, Roles: s.IAM, Targets: s.ELB})
+	s.Scaling = scaling.New(w, s.ECS)
+	return []part{s.IAM, s.STS, s.KMS, s.EC2, s.SSM, s.Secrets, s.Quotas, s.ECR, s.ECR.Public(), s.Logs, s.ELB, s.ECS, s.Scaling}, err
 }
 
 // Caller returns whom an access key belongs to: a user's, or temporary ones.

@@ -62,25 +62,20 @@ type Roles interface {
 	Trusts(roleARN, service string) (exists, trusts bool)
 }
 
-// A Target is where a load balancer finds a task.
-type Target struct {
-	ID   string // an address, or a container instance's EC2 id
-	Port int32
-}
-
-// Targets registers tasks with target groups.
+// Targets registers tasks with target groups. A target is an address, or a
+// container instance's EC2 id, and a port.
 type Targets interface {
 	// TargetType returns "ip" or "instance", and whether a load balancer's
 	// listener forwards to the group; ok is false if there is none.
 	TargetType(groupARN string) (kind string, attached, ok bool)
-	Register(groupARN string, t Target) error
+	Register(groupARN, id string, port int32) error
 	// Deregister begins to drain; Health says "draining" until that is over.
-	Deregister(groupARN string, t Target) error
+	Deregister(groupARN, id string, port int32) error
 	// Health is a target's state ("initial", "healthy", "unhealthy",
 	// "draining", "unused"; "" if it is not registered) with AWS's reason.
-	Health(groupARN string, t Target) (state, reason, description string)
-	// Shift sets how many percent of the requests that a listener's rule gets
-	// go to the group; the rest of its weight stays with other.
+	Health(groupARN, id string, port int32) (state, reason, description string)
+	// Shift lets a listener's rule send percent of its requests to a group and
+	// the others to another.
 	Shift(ruleARN, groupARN, otherARN string, percent int) error
 }
 

@@ -131,7 +131,7 @@ func (c *T) ready(t *task) bool {
 	}
 	for _, reg := range t.targets {
 		// A group that no listener sends anything to does not check.
-		if state, _, _ := c.deps.Targets.Health(reg.Group, reg.Target); state != "healthy" && state != "unused" {
+		if state, _, _ := c.deps.Targets.Health(reg.Group, reg.ID, reg.Port); state != "healthy" && state != "unused" {
 			return false
 		}
 	}
@@ -214,12 +214,12 @@ func (c *T) replaceUnhealthy(s *service, tasks []*task) {
 			continue
 		}
 		for _, reg := range t.targets {
-			state, _, description := c.deps.Targets.Health(reg.Group, reg.Target)
+			state, _, description := c.deps.Targets.Health(reg.Group, reg.ID, reg.Port)
 			if state != "unhealthy" {
 				continue
 			}
 			t.failed = true
-			c.event(s, "(port %d) is unhealthy in (target-group %s) due to (reason %s)", reg.Target.Port, reg.Group, description)
+			c.event(s, "(port %d) is unhealthy in (target-group %s) due to (reason %s)", reg.Port, reg.Group, description)
 			c.askStop(t, codeScheduler, "Task failed ELB health checks in (target-group "+reg.Group+")")
 		}
 	}

@@ -14,7 +14,7 @@ func registrations(t *task, balancers []wire.LoadBalancer) []registration {
 	var all []registration
 	for _, lb := range balancers {
 		if lb.TargetGroupArn != "" && lb.ContainerPort != nil {
-			all = append(all, registration{Group: lb.TargetGroupArn, Target: Target{Port: *lb.ContainerPort}})
+			all = append(all, registration{Group: lb.TargetGroupArn, Port: *lb.ContainerPort})
 		}
 	}
 	return all
@@ -26,16 +26,16 @@ func (x *runner) register() {
 	for i := range x.t.targets {
 		r := &x.t.targets[i]
 		if kind, _, ok := x.c.deps.Targets.TargetType(r.Group); ok && kind == "instance" {
-			r.Target.ID, r.Target.Port = x.instanceID(), x.hostPort(r.Target.Port)
+			r.ID, r.Port = x.instanceID(), x.hostPort(r.Port)
 		} else {
-			r.Target.ID = x.t.address
+			r.ID = x.t.address
 		}
 	}
 	all := x.t.targets
 	x.c.mu.Unlock()
 	done := map[string]int{}
 	for _, r := range all {
-		if x.c.deps.Targets.Register(r.Group, r.Target) == nil {
+		if x.c.deps.Targets.Register(r.Group, r.ID, r.Port) == nil {
 			done[r.Group]++
 		}
 	}
@@ -81,18 +81,18 @@ func (x *runner) drain() {
 	all := x.t.targets
 	x.c.mu.Unlock()
 	for _, r := range all {
-		if r.Target.ID == "" {
+		if r.ID == "" {
 			continue // it never was registered
 		}
-		if x.c.deps.Targets.Deregister(r.Group, r.Target) == nil {
+		if x.c.deps.Targets.Deregister(r.Group, r.ID, r.Port) == nil {
 			x.c.mu.Lock()
 			x.event("deregistered 1 targets in (target-group %s)", r.Group)
 			x.c.mu.Unlock()
 		}
 	}
 	for _, r := range all {
-		for r.Target.ID != "" {
-			if state, _, _ := x.c.deps.Targets.Health(r.Group, r.Target); state != "draining" || x.t.StopCode == codeEssential {
+		for r.ID != "" {
+			if state, _, _ := x.c.deps.Targets.Health(r.Group, r.ID, r.Port); state != "draining" || x.t.StopCode == codeEssential {
 				break
 			}
 			select {

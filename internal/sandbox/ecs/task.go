@@ -60,8 +60,9 @@ type task struct {
 
 // A registration is a task's place in a target group.
 type registration struct {
-	Group  string
-	Target Target
+	Group string
+	ID    string // empty until it is registered
+	Port  int32
 }
 
 func (t *task) id() string { return lastPart(t.TaskArn) }

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http/httptest"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -25,6 +27,7 @@ import (
 	"bake/internal/registrytest"
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/ecs"
+	"bake/internal/sandbox/elb"
 	"bake/internal/sandbox/logs"
 )
 
@@ -38,6 +41,7 @@ type world struct {
 	logs     *logs.T
 	ecs      *sdk.Client
 	cwl      *cloudwatchlogs.Client
+	elb      *elbv2.Client
 	base     v1.Image
 }
 
@@ -49,19 +53,21 @@ func newWorld(t *testing.T, d ecs.Deps) *world {
 	if d.Logs == nil {
 		d.Logs = l
 	}
+	e := elb.New(w, nil)
+	d.Targets = e
 	c, err := ecs.New(w, d)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
+		if err := errors.Join(c.Close(), e.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	server := httptest.NewServer(api.NewServer(w, c.Service(), l.Service()))
+	server := httptest.NewServer(api.NewServer(w, c.Service(), l.Service(), e.Service()))
 	t.Cleanup(server.Close)
 	cfg := config(server.URL)
-	out := &world{t: t, url: server.URL, registry: registrytest.Memory(t), control: c, logs: l, ecs: sdk.NewFromConfig(cfg), cwl: cloudwatchlogs.NewFromConfig(cfg)}
+	out := &world{t: t, url: server.URL, registry: registrytest.Memory(t), control: c, logs: l, ecs: sdk.NewFromConfig(cfg), cwl: cloudwatchlogs.NewFromConfig(cfg), elb: elbv2.NewFromConfig(cfg)}
 	out.base = out.busybox()
 	return out
 }
