@@ -25,6 +25,7 @@ type contestant struct {
 	setup, before func(ctx context.Context) error
 	// command is made anew for each run.
 	command func() *exec.Cmd
+	once    bool // one run is enough: it takes long
 	note    string
 }
 

@@ -72,7 +72,11 @@ func (l *lab) sample(ctx context.Context, c contestant, s *sample) error {
 	if err := l.homes(); err != nil {
 		return err
 	}
-	for i := range l.runs + 1 {
+	runs := l.runs
+	if c.once {
+		runs = 1
+	}
+	for i := range runs + 1 {
 		if c.before != nil {
 			if err := c.before(ctx); err != nil {
 				return fmt.Errorf("preparing a run: %w", err)
@@ -81,7 +85,10 @@ func (l *lab) sample(ctx context.Context, c contestant, s *sample) error {
 		cmd := c.command()
 		s.Command = strings.Join(cmd.Args, " ")
 		// The last run is for memory alone: looking costs time.
-		if i == l.runs {
+		if i == runs {
+			if c.once {
+				return nil
+			}
 			peak, err := peakMemory(ctx, cmd)
 			s.Peak = peak
 			return err

@@ -13,7 +13,7 @@ type toolbox map[string]string
 
 func findTools(bake string) toolbox {
 	t := toolbox{}
-	for _, name := range []string{"packer", "docker", "dockerd", "buildah", "skopeo", "crane", "docker-registry", "mmdebstrap", "debootstrap"} {
+	for _, name := range []string{"packer", "docker", "dockerd", "buildah", "skopeo", "crane", "docker-registry", "mmdebstrap", "debootstrap", "ssh", "scp", "rsync"} {
 		t[name], _ = exec.LookPath(name)
 	}
 	t["bake"] = bake
