@@ -43,6 +43,13 @@ func (f *Fuse) Burn() error {
 	return nil
 }
 
+// Blow burns the fuse now, as a kill from outside does.
+func (f *Fuse) Blow() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dead = true
+}
+
 // Seen returns how many side effects there were.
 func (f *Fuse) Seen() int {
 	f.mu.Lock()

@@ -25,7 +25,7 @@ func (p *place) copy(ctx context.Context, from types.Image, name, wanted string)
 		if called == "" {
 			called = TemporaryName(wanted, r.Token)
 		}
-		return p.copyImage(ctx, from, called, p.homeRegion, p.encrypt(), r)
+		return p.copyImage(ctx, from, called, p.homeRegion, p.tagSpecifications(from, r, types.ResourceTypeImage, types.ResourceTypeSnapshot), r)
 	})
 	if err == nil {
 		p.changed("copied %s from %s as %s", aws.ToString(from.ImageId), p.homeRegion, aws.ToString(img.ImageId))
@@ -36,7 +36,9 @@ func (p *place) copy(ctx context.Context, from types.Image, name, wanted string)
 // copyHere copies an image within its region, to give it a name or a key.
 func (p *place) copyHere(ctx context.Context, from types.Image, name string) (types.Image, error) {
 	img, err := p.create(ctx, "named copy", "copying in", func(ctx context.Context, r builder.Resource) (string, error) {
-		return p.copyImage(ctx, from, name, p.access.Region, p.encrypt(), r)
+		specs := p.tagSpecifications(from, r, types.ResourceTypeImage, types.ResourceTypeSnapshot)
+		markReplacing(specs, name)
+		return p.copyImage(ctx, from, name, p.access.Region, specs, r)
 	})
 	if err == nil {
 		p.changed("copied %s as %s, named %q", aws.ToString(from.ImageId), aws.ToString(img.ImageId), name)
@@ -44,15 +46,15 @@ func (p *place) copyHere(ctx context.Context, from types.Image, name string) (ty
 	return img, err
 }
 
-func (p *place) copyImage(ctx context.Context, from types.Image, name, region string, encrypt bool, r builder.Resource) (string, error) {
+func (p *place) copyImage(ctx context.Context, from types.Image, name, region string, specs []types.TagSpecification, r builder.Resource) (string, error) {
 	in := &ec2.CopyImageInput{
 		Name: &name, SourceImageId: from.ImageId, SourceRegion: &region, ClientToken: &r.Token,
-		TagSpecifications: p.tagSpecifications(from, r, types.ResourceTypeImage, types.ResourceTypeSnapshot),
+		TagSpecifications: specs,
 	}
 	if p.want.Description != "" {
 		in.Description = &p.want.Description
 	}
-	if encrypt {
+	if p.encrypt() {
 		in.Encrypted = aws.Bool(true)
 		if p.want.KMSKey != "" {
 			in.KmsKeyId = &p.want.KMSKey
@@ -86,6 +88,9 @@ func (p *place) register(ctx context.Context, from types.Image, name, wanted str
 			return "", err
 		}
 		in.TagSpecifications = p.tagSpecifications(from, r, types.ResourceTypeImage)
+		if name != "" {
+			markReplacing(in.TagSpecifications, name)
+		}
 		return p.registerOnce(ctx, in, r)
 	})
 	if err == nil {
@@ -195,6 +200,15 @@ func (p *place) uefiData(ctx context.Context, from types.Image) (*string, error)
 		return nil, nil
 	}
 	return out.UefiData.Value, nil
+}
+
+// markReplacing notes on an image that another may have made way for it.
+func markReplacing(specs []types.TagSpecification, name string) {
+	for i, s := range specs {
+		if s.ResourceType == types.ResourceTypeImage {
+			specs[i].Tags = append(s.Tags, types.Tag{Key: aws.String(tagReplaced), Value: aws.String(tagText(name))})
+		}
+	}
 }
 
 // candidateLife is how long what is being made is left alone by `bake clean --aws`.

@@ -165,7 +165,10 @@ func (o *AMI) at(c Copy) *AMI {
 // does not stop the others: what they have done will be there the next time.
 func (o *AMI) everywhere(ctx context.Context, places []*place, from types.Image) ([]types.Image, error) {
 	home := places[0]
-	borrowers := borrowers(places)
+	borrowers, err := borrowers(ctx, places, from)
+	if err != nil {
+		return nil, err
+	}
 	if err := home.lend(ctx, from, borrowers); err != nil {
 		return nil, err
 	}
@@ -188,16 +191,30 @@ func (o *AMI) everywhere(ctx context.Context, places []*place, from types.Image)
 	return images, errors.Join(errs...)
 }
 
-// borrowers are the other accounts that make copies of their own, for which
-// they have to be allowed to use the image.
-func borrowers(places []*place) []grantee {
+// borrowers are the other accounts that have copies to make, for which they
+// have to be allowed to use the image.
+func borrowers(ctx context.Context, places []*place, from types.Image) ([]grantee, error) {
 	var all []grantee
 	for _, p := range places {
-		if p.owner != places[0].owner && !slices.Contains(all, grantee(p.owner)) {
+		if p.owner == places[0].owner || slices.Contains(all, grantee(p.owner)) {
+			continue
+		}
+		have, err := p.images(ctx, amazon.Filter("tag:"+TagOrigin, p.origin), amazon.Filter("state", string(types.ImageStateAvailable)))
+		if err != nil {
+			return nil, fmt.Errorf("copy in %s: %w", p.label, err)
+		}
+		key, err := p.usableKey(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("copy in %s: %w", p.label, err)
+		}
+		if have, err = p.encryptedAsAsked(ctx, have, key); err != nil {
+			return nil, err
+		}
+		if len(have) == 0 {
 			all = append(all, grantee(p.owner))
 		}
 	}
-	return all
+	return all, nil
 }
 
 // lend lets other accounts use the image for as long as they copy it.
@@ -226,9 +243,7 @@ func (o *AMI) tidy(ctx context.Context, places []*place, from types.Image, image
 	var errs []error
 	for i, p := range places {
 		errs = append(errs, p.removeTemporary(ctx, from, images[i]))
-		if o.IfExists == IfExistsReplace {
-			errs = append(errs, p.removeReplaced(ctx, aws.ToString(images[i].Name)))
-		}
+		errs = append(errs, p.removeReplaced(ctx, images[i]))
 		errs = append(errs, p.retain(ctx, images[i]))
 	}
 	return errors.Join(errs...)

@@ -13,7 +13,8 @@ import (
 )
 
 // tagReplaced is on the snapshots of an image that made way: the name that it
-// had. They are removed when the new image is there, also after a crash.
+// had. They are removed when the new image is there, also after a crash: it has
+// the tag too until they are.
 const tagReplaced = "bake:replaced"
 
 // makeWay takes the name from the image that has it. Its snapshots stay until
@@ -34,8 +35,12 @@ func (p *place) makeWay(ctx context.Context, old types.Image) error {
 }
 
 // removeReplaced removes the snapshots of images that have made way.
-func (p *place) removeReplaced(ctx context.Context, name string) error {
-	out, err := p.ec2.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: []types.Filter{amazon.Filter("tag:"+tagReplaced, tagText(name))}})
+func (p *place) removeReplaced(ctx context.Context, img types.Image) error {
+	name := tagOf(img.Tags, tagReplaced)
+	if name == "" {
+		return nil
+	}
+	out, err := p.ec2.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: []types.Filter{amazon.Filter("tag:"+tagReplaced, amazon.Literal(name))}})
 	if err != nil {
 		return p.explain(ctx, "looking for snapshots of replaced images: %w", err)
 	}
@@ -53,7 +58,7 @@ func (p *place) removeReplaced(ctx context.Context, name string) error {
 			return p.explain(ctx, "removing snapshot %s: %w", *s.SnapshotId, err)
 		}
 	}
-	return nil
+	return p.applyTags(ctx, []string{*img.ImageId}, tagChange{remove: []string{tagReplaced}})
 }
 
 // tagText is a text as the value of a tag.

@@ -41,7 +41,6 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	w := &world{t: t, box: sandboxtest.Start(t), now: time.Date(2027, 1, 31, 12, 0, 0, 0, time.UTC)}
 	w.restart()
 	return w
