@@ -285,3 +285,8 @@ func TestAFailedCopyOfAnEarlierRunIsRemovedAndMadeAnew(t *testing.T) {
 		t.Errorf("no hint: %v", err)
 	}
 }
+
+// faultOf is an action that fails for good.
+func faultOf(action, region string) api.Fault {
+	return api.Fault{Action: action, Region: region, Times: -1, Kind: api.FaultError, Code: "OperationNotPermitted"}
+}
