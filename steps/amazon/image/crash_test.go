@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 
@@ -73,6 +74,15 @@ func (w *world) whole() {
 	}
 }
 
+// stride is 1 where every call is to be tried (BAKE_EVERY_CALL=1, some five
+// minutes); otherwise each test takes some of them.
+func stride() int {
+	if os.Getenv("BAKE_EVERY_CALL") != "" {
+		return 1
+	}
+	return 11
+}
+
 // crashCalls is how many calls a whole run makes.
 func crashCalls(t *testing.T) int {
 	w := crashWorld(t)
@@ -87,10 +97,7 @@ func crashCalls(t *testing.T) int {
 func TestWhateverGoesWrongAtWhateverCallTheImagesAreThereOnceInTheEnd(t *testing.T) {
 	n := crashCalls(t)
 	t.Logf("%d calls", n)
-	step := 1
-	if testing.Short() {
-		step = 5
-	}
+	step := stride()
 	for _, kind := range []api.Kind{api.FaultError, api.FaultThrottle, api.FaultLost} {
 		for at := 0; at < n; at += step {
 			t.Run(fmt.Sprintf("%s at %d", kind, at+1), func(t *testing.T) {
@@ -150,10 +157,7 @@ func (w *world) kill(at int, after bool) (context.Context, *buildertest.Fuse) {
 
 func TestAKillAtAnyCallLosesNothingAndLeavesNothing(t *testing.T) {
 	n := crashCalls(t)
-	step := 1
-	if testing.Short() {
-		step = 5
-	}
+	step := stride()
 	for _, after := range []bool{false, true} {
 		for _, how := range []string{"resume", "clean"} {
 			for at := 1; at <= n; at += step {

@@ -151,6 +151,11 @@ func (l *line) bring(ctx context.Context, image string) (versioned, error) {
 		return l.create(ctx, image)
 	}
 	v := versioned{id: aws.ToString(lt.LaunchTemplateId), version: aws.ToInt64(lt.DefaultVersionNumber)}
+	if tagOf(lt.Tags, amazon.TagRun) == string(l.sc.Run) { // made by this run before it was killed: it is to be kept
+		if v.made, err = l.sc.Create(ctx, l.resource(), func(context.Context, builder.Resource) (string, error) { return v.id, nil }); err != nil {
+			return v, err
+		}
+	}
 	versions, err := l.versions(ctx, v.id)
 	if err != nil {
 		return v, err
@@ -291,12 +296,16 @@ func (l *line) used(ctx context.Context, id string) (map[string]bool, error) {
 	return used, nil
 }
 
+func (l *line) resource() builder.Resource {
+	return builder.Resource{Kind: TemplateResourceKind, Name: l.Name, Where: l.access.Where()}
+}
+
 // create makes the launch template.
 func (l *line) create(ctx context.Context, image string) (versioned, error) {
 	if l.Create == nil {
 		return versioned{}, &amazon.Explained{Err: fmt.Errorf("there is none in %s", l.access.Region), Cure: "create it, or say in create: what it has besides the AMI"}
 	}
-	r, err := l.sc.Create(ctx, builder.Resource{Kind: TemplateResourceKind, Name: l.Name, Where: l.access.Where()}, func(ctx context.Context, r builder.Resource) (string, error) {
+	r, err := l.sc.Create(ctx, l.resource(), func(ctx context.Context, r builder.Resource) (string, error) {
 		tags := map[string]string{amazon.TagRun: string(l.sc.Run), amazon.TagTemplate: l.sc.Plan.Name, amazon.TagBuild: l.sc.Step.Build(), amazon.TagToken: r.Token}
 		for k, v := range l.Tags {
 			tags[k] = v
