@@ -29,7 +29,7 @@ func Cleaners(d Deps) map[string]builder.Cleaner {
 type cleaner struct{ cloud *amazon.Cloud }
 
 // Lag is how long a new image may not be found by its tags.
-func (cleaner) Lag() time.Duration { return 30 * time.Second }
+func (cleaner) Lag() time.Duration { return 15 * time.Second }
 
 // Find looks for the image by the token it was tagged with.
 func (c cleaner) Find(ctx context.Context, r builder.Resource) (string, error) {
