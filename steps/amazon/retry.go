@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 )
 
@@ -58,8 +59,12 @@ func IsCode(err error, codes ...string) bool {
 }
 
 // IsUnsure reports whether a call ended without an answer that tells whether
-// AWS carried it out.
+// AWS carried it out: none at all, or one that says that AWS itself failed.
 func IsUnsure(err error) bool {
 	var api smithy.APIError
-	return err != nil && (!errors.As(err, &api) || api.ErrorFault() == smithy.FaultServer)
+	if err == nil || !errors.As(err, &api) {
+		return err != nil
+	}
+	var answer *awshttp.ResponseError
+	return api.ErrorFault() == smithy.FaultServer || errors.As(err, &answer) && answer.HTTPStatusCode() >= 500
 }

@@ -363,6 +363,7 @@ func (d *deployment) send(ctx context.Context, u update) (*types.Service, error)
 		if n == attempts || ctx.Err() != nil || !amazon.IsUnsure(err) {
 			return nil, fmt.Errorf("updating service %s: %w", d.out.Service, d.explain(ctx, err))
 		}
+		pause(ctx, n)
 		now, lookErr := d.mustService(ctx, aws.ToString(d.live.ServiceArn))
 		if lookErr != nil {
 			return nil, errors.Join(err, lookErr)

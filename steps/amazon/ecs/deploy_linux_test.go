@@ -13,7 +13,7 @@ import (
 
 func TestDeployMakesAServiceThenOnlyWhatDiffers(t *testing.T) {
 	w := newWorld(t)
-	one := output(w.push("v1", good), "")
+	one := w.output(w.push("v1", good), "")
 	p := w.mustDeploy(one)
 	if p.Unchanged || p.Values["revision"] != "api:1" || !strings.Contains(p.Values["image"], "@sha256:") {
 		t.Errorf("first deployment: %+v", p)
@@ -27,7 +27,7 @@ func TestDeployMakesAServiceThenOnlyWhatDiffers(t *testing.T) {
 		t.Errorf("again: %+v, %d revisions", p, w.revisions("api"))
 	}
 	t.Logf("nothing to do took %s", time.Since(began))
-	p = w.mustDeploy(output(w.push("v2", good), ""))
+	p = w.mustDeploy(w.output(w.push("v2", good), ""))
 	if p.Unchanged || p.Values["revision"] != "api:2" {
 		t.Errorf("second deployment: %+v", p)
 	}
@@ -41,8 +41,8 @@ const patient = "deployment: {circuit_breaker: {count: 100}}\n"
 
 func TestADeploymentThatKeepsCrashingIsAskedToGoBackAndExplained(t *testing.T) {
 	w := newWorld(t)
-	w.mustDeploy(output(w.push("v1", good), patient))
-	_, told, err := w.deploy(output(w.push("v2", bad), patient))
+	w.mustDeploy(w.output(w.push("v1", good), patient))
+	_, told, err := w.deploy(w.output(w.push("v2", bad), patient))
 	failed := w.wantOutcome(err, told, ecs.RolledBack)
 	for _, want := range []string{"container api exited with 3", "| no such table: users", "| line 30", "asking service api to go back to api:1", "serving now: api:1 (2 of 2 running)"} {
 		if !strings.Contains(told, want) {
@@ -62,8 +62,8 @@ func TestADeploymentThatKeepsCrashingIsAskedToGoBackAndExplained(t *testing.T) {
 
 func TestARollbackByTheCircuitBreakerIsNoSuccess(t *testing.T) {
 	w := newWorld(t)
-	w.mustDeploy(output(w.push("v1", good), ""))
-	_, told, err := w.deploy(output(w.push("v2", bad), "give_up: 0\n"))
+	w.mustDeploy(w.output(w.push("v1", good), ""))
+	_, told, err := w.deploy(w.output(w.push("v2", bad), "give_up: 0\n"))
 	failed := w.wantOutcome(err, told, ecs.RolledBack)
 	if !strings.Contains(failed.Reason, "circuit breaker") || !strings.Contains(failed.Reason, "container api exited with 3") {
 		t.Errorf("the reason is %q", failed.Reason)

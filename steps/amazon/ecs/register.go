@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -55,6 +56,15 @@ func (c *Client) register(ctx context.Context, def *Definition, live *types.Task
 		if n == attempts || ctx.Err() != nil || !amazon.IsUnsure(err) {
 			return "", false, fmt.Errorf("registering task definition %s: %w", family, c.explain(ctx, err))
 		}
+		pause(ctx, n)
+	}
+}
+
+// pause waits longer after each failed attempt.
+func pause(ctx context.Context, attempt int) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Duration(attempt) * 300 * time.Millisecond):
 	}
 }
 

@@ -33,11 +33,10 @@ import (
 	"bake/templates"
 )
 
-const region = "eu-west-1"
-
 // A world is a sandbox with a cluster, roles, a log group and a registry.
 type world struct {
 	*testing.T
+	region   string
 	sandbox  *sandbox.Sandbox
 	deps     ecs.Deps
 	registry string
@@ -50,20 +49,28 @@ func newWorld(t *testing.T) *world {
 	need.Root(t)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	s := sandboxtest.Start(t)
-	cfg := sandboxtest.Config(s, region)
 	w := &world{
-		T: t, sandbox: s, registry: registrytest.Memory(t), ecs: sdk.NewFromConfig(cfg),
+		T: t, sandbox: s, registry: registrytest.Memory(t),
 		deps: ecs.Deps{Cloud: amazon.New(amazon.Options{Endpoint: s.URL}), Registry: registry.New(registry.Config{})},
 	}
 	w.base = w.busybox()
-	_, err := w.ecs.CreateCluster(t.Context(), &sdk.CreateClusterInput{ClusterName: aws.String("prod"), CapacityProviders: []string{"FARGATE", "FARGATE_SPOT"}})
-	w.check(err)
-	_, err = iam.NewFromConfig(cfg).CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: aws.String("exec"), AssumeRolePolicyDocument: aws.String(
+	_, err := iam.NewFromConfig(sandboxtest.Config(s, "eu-west-1")).CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: aws.String("exec"), AssumeRolePolicyDocument: aws.String(
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)})
 	w.check(err)
-	_, err = cloudwatchlogs.NewFromConfig(cfg).CreateLogGroup(t.Context(), &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String("/ecs/api")})
+	return w.in("eu-west-1")
+}
+
+// in is the same world in another region, with a cluster and a log group.
+func (w *world) in(region string) *world {
+	w.Helper()
+	other := *w
+	cfg := sandboxtest.Config(w.sandbox, region)
+	other.region, other.ecs = region, sdk.NewFromConfig(cfg)
+	_, err := other.ecs.CreateCluster(w.Context(), &sdk.CreateClusterInput{ClusterName: aws.String("prod"), CapacityProviders: []string{"FARGATE", "FARGATE_SPOT"}})
 	w.check(err)
-	return w
+	_, err = cloudwatchlogs.NewFromConfig(cfg).CreateLogGroup(w.Context(), &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String("/ecs/api")})
+	w.check(err)
+	return &other
 }
 
 func (w *world) check(err error) {
@@ -109,7 +116,7 @@ const (
 )
 
 // output is the template's `ecs` for an image, with more keys.
-func output(image, more string) string {
+func (w *world) output(image, more string) string {
 	return fmt.Sprintf(`
 region: %s
 cluster: prod
@@ -130,7 +137,7 @@ task_definition:
   containerDefinitions:
     - name: api
       logConfiguration: {logDriver: awslogs, options: {awslogs-group: /ecs/api, awslogs-region: %s, awslogs-stream-prefix: api}}
-%s`, region, image, region, more)
+%s`, w.region, image, w.region, more)
 }
 
 // A story is what a run told.
