@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -20,6 +21,9 @@ func (d *deployment) record(ctx context.Context, live *types.Service) error {
 		return nil
 	}
 	want := map[string]string{tagGood: short(aws.ToString(live.TaskDefinition))}
+	if left := d.leftNow(live); left != tagValue(live.Tags, tagLeft) {
+		want[tagLeft] = left
+	}
 	for k, v := range d.out.Tags {
 		want[k] = v
 	}
@@ -43,6 +47,19 @@ func (d *deployment) record(ctx context.Context, live *types.Service) error {
 	return nil
 }
 
+// leftNow is the list of revisions that rollbacks have left: the one that this
+// one has left is added, and the one that runs now is taken out.
+func (d *deployment) leftNow(live *types.Service) string {
+	const most = 8 // a tag's value holds 256 characters
+	now := short(aws.ToString(live.TaskDefinition))
+	left := strings.Fields(tagValue(live.Tags, tagLeft))
+	if d.out.Revision == "good" && d.runs != nil {
+		left = append(left, short(aws.ToString(d.runs.TaskDefinitionArn)))
+	}
+	left = slices.DeleteFunc(left, func(r string) bool { return r == now })
+	return strings.Join(left[max(0, len(left)-most):], " ")
+}
+
 // lastGood is the revision to go back to: the one that was deployed
 // successfully before the one that the service runs, FAMILY:NUMBER or ARN. It
 // is what bake noted on the service, else the newest successful deployment in
@@ -59,8 +76,9 @@ func (c *Client) lastGood(ctx context.Context, live *types.Service) (string, err
 	if err != nil {
 		return "", err
 	}
+	left := strings.Fields(tagValue(live.Tags, tagLeft))
 	for _, revision := range history {
-		if short(revision) != now && c.usable(ctx, revision) {
+		if short(revision) != now && !slices.Contains(left, short(revision)) && c.usable(ctx, revision) {
 			return revision, nil
 		}
 	}

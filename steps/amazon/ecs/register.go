@@ -17,6 +17,7 @@ import (
 // Tags of what this package makes, besides those of package amazon.
 const (
 	tagHash = "bake:hash" // on revisions: hash of the normalised definition
+	tagLeft = "bake:left" // on services: revisions that a rollback has left, which no later one goes back to
 	tagGood = "bake:good" // on services: the last revision that was deployed successfully, FAMILY:NUMBER
 )
 

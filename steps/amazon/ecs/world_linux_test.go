@@ -44,11 +44,14 @@ type world struct {
 	base     v1.Image
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newPacedWorld(t, 0) }
+
+// newPacedWorld is a world whose states take a part of the time that they take on AWS.
+func newPacedWorld(t *testing.T, pace float64) *world {
 	t.Helper()
 	need.Root(t)
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	s := sandboxtest.Start(t)
+	s := sandboxtest.StartWith(t, sandbox.Options{Account: sandboxtest.Account, Pace: pace})
 	w := &world{
 		T: t, sandbox: s, registry: registrytest.Memory(t),
 		deps: ecs.Deps{Cloud: amazon.New(amazon.Options{Endpoint: s.URL}), Registry: registry.New(registry.Config{})},
