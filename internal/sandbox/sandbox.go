@@ -136,7 +136,7 @@ func (s *Sandbox) join(dir string, o Options) error {
 	for _, p := range parts {
 		handler.Add(p.Service())
 	}
-	handler.Keys = s.Services
+	handler.Keys, handler.Authorize = s.Services, s.Services.guard().Authorize
 	handler.State = s.keeper.state
 	if s.keeper.persistent {
 		s.World.Changed = s.keeper.save

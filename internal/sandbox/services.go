@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"bake/internal/sandbox/api"
+	"bake/internal/sandbox/authorize"
 	"bake/internal/sandbox/ec2"
 	"bake/internal/sandbox/ecr"
 	"bake/internal/sandbox/ecs"
@@ -53,7 +54,7 @@ func (s *Services) make(w *api.World) ([]part, error) {
 	s.Secrets = secrets.New(w, s.KMS)
 	s.Quotas = quotas.New(w)
 	var err error
-	if s.ECR, err = ecr.New(w, ecr.Deps{Key: s.KMS.Key, Secret: s.Secrets.Value}); err != nil {
+	if s.ECR, err = ecr.New(w, ecr.Deps{Key: s.KMS.Key, Secret: s.Secrets.Value, Allowed: s.guard().Allowed}); err != nil {
 		return nil, err
 	}
 	s.Logs = logs.New(w)
@@ -69,4 +70,9 @@ func (s Services) Caller(accessKey string) (api.Caller, bool) {
 		return c, true
 	}
 	return s.STS.Caller(accessKey)
+}
+
+// guard decides by the policies of callers that IAM knows.
+func (s *Services) guard() *authorize.Guard {
+	return &authorize.Guard{Identities: s.IAM, Sessions: s.STS, Tags: s.EC2.TagsOf, Key: s.KMS.Resolve}
 }

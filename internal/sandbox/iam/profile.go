@@ -71,6 +71,18 @@ func (t *T) InstanceProfile(account, nameOrARN string) (arn string, ok bool) {
 	return p.ARN, len(p.Roles) > 0
 }
 
+// ProfileRole returns the ARN of the role in a profile, by the profile's name or ARN.
+func (t *T) ProfileRole(account, nameOrARN string) (arn string, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.of(account)
+	p := a.Profiles[nameOrARN[strings.LastIndexByte(nameOrARN, '/')+1:]]
+	if p == nil || len(p.Roles) == 0 || a.Roles[p.Roles[0]] == nil {
+		return "", false
+	}
+	return a.Roles[p.Roles[0]].ARN, true
+}
+
 type createProfileIn struct {
 	Name string `q:"InstanceProfileName,required"`
 	Path string `q:"Path"`

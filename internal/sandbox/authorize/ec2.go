@@ -1,0 +1,186 @@
+package authorize
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"bake/internal/sandbox/api"
+)
+
+// kinds are EC2's kinds of resources by the beginning of their ids.
+func kinds() map[string]string {
+	return map[string]string{"i": "instance", "ami": "image", "snap": "snapshot", "vol": "volume", "sg": "security-group", "sgr": "security-group-rule",
+		"subnet": "subnet", "vpc": "vpc", "eni": "network-interface", "key": "key-pair", "lt": "launch-template", "eipalloc": "elastic-ip", "cr": "capacity-reservation",
+		"pg": "placement-group", "rtb": "route-table", "igw": "internet-gateway", "eice": "instance-connect-endpoint"}
+}
+
+// creates are the resources that an action makes, by kind.
+func creates() map[string][]string {
+	return map[string][]string{
+		"RunInstances":         {"instance", "volume", "network-interface"},
+		"CreateImage":          {"image", "snapshot"},
+		"RegisterImage":        {"image"},
+		"CopyImage":            {"image", "snapshot"},
+		"CreateSnapshot":       {"snapshot"},
+		"CreateSnapshots":      {"snapshot"},
+		"CopySnapshot":         {"snapshot"},
+		"CreateVolume":         {"volume"},
+		"CreateSecurityGroup":  {"security-group"},
+		"CreateLaunchTemplate": {"launch-template"},
+		"AllocateAddress":      {"elastic-ip"},
+	}
+}
+
+var idForm = regexp.MustCompile(`^([a-z]+)-[0-9a-f]{8,17}$`)
+
+// ec2Resource is the ARN of a resource; images and snapshots are of no account.
+func ec2Resource(c *api.Call, kind, id string) string {
+	account := c.Account
+	if kind == "image" || kind == "snapshot" {
+		account = ""
+	}
+	return "arn:aws:ec2:" + c.Region + ":" + account + ":" + kind + "/" + id
+}
+
+// ec2Needs is what a call to EC2 needs: the action on what it names and on what
+// it makes, tagging what it makes, passing the role, and the use of keys.
+func (g *Guard) ec2Needs(c *api.Call, r *api.Request) []need {
+	action := "ec2:" + c.Action
+	if strings.HasPrefix(c.Action, "Describe") || strings.HasPrefix(c.Action, "Get") && c.Action != "GetConsoleOutput" && c.Action != "GetPasswordData" {
+		return []need{{action: action, resource: "*"}}
+	}
+	tags, kindsTagged := requestTags(r)
+	var all []need
+	for _, kind := range creates()[c.Action] {
+		all = append(all, need{action, ec2Resource(c, kind, "*"), born(tags[kind])})
+	}
+	for _, n := range g.named(c, r) {
+		n.action = action
+		all = append(all, n)
+	}
+	if len(all) == 0 {
+		all = append(all, need{action, "*", map[string][]string{}})
+	}
+	if c.Action != "CreateTags" {
+		for _, kind := range kindsTagged {
+			context := born(tags[kind])
+			context["ec2:createaction"] = []string{c.Action}
+			all = append(all, need{"ec2:CreateTags", ec2Resource(c, kind, "*"), context})
+		}
+	} else {
+		for i := range all {
+			for k, v := range born(tags[""]) {
+				all[i].context[k] = v
+			}
+		}
+	}
+	all = append(all, g.profileNeeds(c, r)...)
+	return append(all, g.keyNeeds(c, r)...)
+}
+
+// named are the resources that a call names by id, and key pairs by name.
+func (g *Guard) named(c *api.Call, r *api.Request) []need {
+	var all []need
+	seen := map[string]bool{}
+	add := func(kind, id string) {
+		if seen[kind+id] {
+			return
+		}
+		seen[kind+id] = true
+		context := map[string][]string{}
+		if g.Tags != nil {
+			for k, v := range g.Tags(c.Account, c.Region, id) {
+				context["aws:resourcetag/"+strings.ToLower(k)] = []string{v}
+				context["ec2:resourcetag/"+strings.ToLower(k)] = []string{v}
+			}
+		}
+		all = append(all, need{resource: ec2Resource(c, kind, id), context: context})
+	}
+	for name, values := range r.Form {
+		if name == "KeyName" {
+			add("key-pair", values[0])
+		}
+		if strings.HasPrefix(name, "TagSpecification") || strings.HasPrefix(name, "Tag.") || name == "SourceImageId" || name == "SourceSnapshotId" {
+			continue
+		}
+		if m := idForm.FindStringSubmatch(values[0]); m != nil && kinds()[m[1]] != "" {
+			add(kinds()[m[1]], values[0])
+		}
+	}
+	slices.SortFunc(all, func(a, b need) int { return strings.Compare(a.resource, b.resource) })
+	return all
+}
+
+// requestTags are the tags that a call gives, by kind of resource; of CreateTags by "".
+func requestTags(r *api.Request) (tags map[string]map[string]string, order []string) {
+	tags = map[string]map[string]string{}
+	read := func(prefix, kind string) {
+		for i := 1; r.Form.Has(fmt.Sprintf("%s%d.Key", prefix, i)); i++ {
+			if tags[kind] == nil {
+				tags[kind] = map[string]string{}
+			}
+			tags[kind][r.Form.Get(fmt.Sprintf("%s%d.Key", prefix, i))] = r.Form.Get(fmt.Sprintf("%s%d.Value", prefix, i))
+		}
+	}
+	read("Tag.", "")
+	for i := 1; r.Form.Has(fmt.Sprintf("TagSpecification.%d.ResourceType", i)); i++ {
+		kind := r.Form.Get(fmt.Sprintf("TagSpecification.%d.ResourceType", i))
+		read(fmt.Sprintf("TagSpecification.%d.Tag.", i), kind)
+		order = append(order, kind)
+	}
+	return tags, order
+}
+
+// born is the context of what gets tags as it is made.
+func born(tags map[string]string) map[string][]string {
+	context := map[string][]string{}
+	for k, v := range tags {
+		context["aws:requesttag/"+strings.ToLower(k)] = []string{v}
+		context["aws:tagkeys"] = append(context["aws:tagkeys"], k)
+	}
+	return context
+}
+
+// profileNeeds is passing the role of an instance profile.
+func (g *Guard) profileNeeds(c *api.Call, r *api.Request) []need {
+	name := r.Form.Get("IamInstanceProfile.Name")
+	if name == "" {
+		name = r.Form.Get("IamInstanceProfile.Arn")
+	}
+	if name == "" {
+		return nil
+	}
+	role, ok := g.Identities.ProfileRole(c.Account, name)
+	if !ok {
+		return nil // EC2 refuses the profile itself
+	}
+	return []need{{"iam:PassRole", role, map[string][]string{"iam:passedtoservice": {"ec2.amazonaws.com"}}}}
+}
+
+// keyNeeds is what EBS does with a KMS key for the caller.
+func (g *Guard) keyNeeds(c *api.Call, r *api.Request) []need {
+	if g.Key == nil || strings.HasPrefix(c.Action, "Modify") {
+		return nil
+	}
+	var all []need
+	for name, values := range r.Form {
+		if name != "KmsKeyId" && !strings.HasSuffix(name, ".KmsKeyId") {
+			continue
+		}
+		arn, err := g.Key(c.Account, c.Region, values[0])
+		if err != nil {
+			continue // EC2 refuses the key itself
+		}
+		context := map[string][]string{"kms:grantisforawsresource": {"true"}, "kms:viaservice": {"ec2." + c.Region + ".amazonaws.com"}}
+		if strings.Contains(values[0], "alias/") {
+			context["kms:resourcealiases"] = []string{values[0][strings.Index(values[0], "alias/"):]}
+		}
+		for _, action := range []string{"kms:CreateGrant", "kms:GenerateDataKeyWithoutPlaintext", "kms:DescribeKey"} {
+			all = append(all, need{action, arn, context})
+		}
+	}
+	slices.SortFunc(all, func(a, b need) int { return strings.Compare(a.action+a.resource, b.action+b.resource) })
+	return slices.CompactFunc(all, func(a, b need) bool { return a.action == b.action && a.resource == b.resource })
+}
