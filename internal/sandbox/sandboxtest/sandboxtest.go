@@ -4,6 +4,9 @@ package sandboxtest
 
 import (
 	"bytes"
+	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -52,7 +55,29 @@ func ConfigAs(s *sandbox.Sandbox, region, key, secret, token string) aws.Config 
 		Region: region, BaseEndpoint: aws.String(s.URL),
 		Credentials: credentials.NewStaticCredentialsProvider(key, secret, token),
 		Retryer:     func() aws.Retryer { return aws.NopRetryer{} },
+		HTTPClient:  Whole{},
 	}
+}
+
+// Whole is an HTTP client that returns an answer when all of it has come. The
+// SDK closes a request's body once it has an answer's headers; if that is before
+// the transport has looked for the body's end, the connection is cut under the
+// answer. Against a server as near as this one that happens now and then, and
+// without retries it is seen.
+type Whole struct{}
+
+// Do carries out a request.
+func (Whole) Do(r *http.Request) (*http.Response, error) {
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err := errors.Join(err, answer.Body.Close()); err != nil {
+		return nil, err
+	}
+	answer.Body = io.NopCloser(bytes.NewReader(body))
+	return answer, nil
 }
 
 // Env is the environment in which AWS's clients use the sandbox and nothing of
