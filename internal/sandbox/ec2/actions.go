@@ -12,7 +12,7 @@ func (x *Control) Service() *api.Service {
 	for _, part := range []map[string]api.Action{x.placeActions(), x.networkActions(), x.instanceActions(), x.storageActions(), x.imageActions(), x.templateActions()} {
 		maps.Copy(all, part)
 	}
-	return &api.Service{Name: "ec2", Protocol: api.EC2, Version: "2016-11-15", XMLNS: "http://ec2.amazonaws.com/doc/2016-11-15/", Actions: all}
+	return &api.Service{Name: "ec2", Protocol: api.EC2, Version: "2016-11-15", XMLNS: "http://ec2.amazonaws.com/doc/2016-11-15/", Actions: all, Control: x.handler()}
 }
 
 func (x *Control) placeActions() map[string]api.Action {

@@ -12,20 +12,20 @@ import (
 // Knobs are how the sandbox's EC2 differs from one where all goes well.
 type Knobs struct {
 	// NoCapacity are the pools that have no room.
-	NoCapacity []Pool
+	NoCapacity []Pool `json:"no_capacity"`
 	// NoDefaultVPC are accounts without a default VPC, from their first call in a region on.
-	NoDefaultVPC []string
+	NoDefaultVPC []string `json:"no_default_vpc"`
 	// VCPUs is how many CPUs an account may have running in a region, for each group of types; 0: 1152.
-	VCPUs int
+	VCPUs int `json:"vcpus"`
 	// MaxImages is how many images an account may have in a region; 0: no limit.
-	MaxImages int
+	MaxImages int `json:"max_images"`
 }
 
-// A Pool is a type in a zone; empty means every.
+// A Pool is a type in a zone; empty means every, and * and ? stand for what they do in filters.
 type Pool struct {
-	Type string
-	Zone string
-	Spot bool // only what is asked for as spot
+	Type string `json:"type,omitempty"`
+	Zone string `json:"zone,omitempty"`
+	Spot bool   `json:"spot,omitempty"` // only what is asked for as spot
 }
 
 // Tune changes the knobs.

@@ -16,6 +16,7 @@ import (
 
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/ec2"
+	"bake/internal/sandbox/sandboxtest"
 )
 
 // A clock is the sandbox's: it stands still until a test moves it.
@@ -68,7 +69,7 @@ func start(t *testing.T, o ec2.Options) *cloud {
 
 // in returns a client of a region.
 func (c *cloud) in(region string) *sdk.Client {
-	return sdk.New(sdk.Options{Region: region, BaseEndpoint: &c.url, RetryMaxAttempts: 1,
+	return sdk.New(sdk.Options{Region: region, BaseEndpoint: &c.url, RetryMaxAttempts: 1, HTTPClient: sandboxtest.Whole{},
 		Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", "")})
 }
 

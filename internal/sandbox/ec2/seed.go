@@ -1,6 +1,8 @@
 package ec2
 
 import (
+	"cmp"
+	"context"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -15,21 +17,23 @@ const (
 	Debian = "136693071363"
 )
 
-// A Base is an image that every region has from the beginning, and what is in it.
+// A Base is an image that every region has, and what is in it.
 type Base struct {
-	Owner, Alias      string
-	Name, Description string
-	Architecture      string
-	Root              string // device name
-	Size              int    // GiB
-	Login             string
-	BootMode          string
-	IMDS              string
+	Owner        string    `json:"owner"` // account; default: Amazon
+	Alias        string    `json:"alias,omitempty"`
+	Name         string    `json:"name"`
+	Description  string    `json:"description,omitempty"`
+	Architecture string    `json:"architecture,omitempty"` // default: this machine's
+	Root         string    `json:"root_device,omitempty"`  // default: /dev/xvda
+	Size         int       `json:"size,omitempty"`         // GiB; default 8
+	Login        string    `json:"login,omitempty"`        // default: what is usual for what is in it
+	BootMode     string    `json:"boot_mode,omitempty"`
+	IMDS         string    `json:"imds,omitempty"`
+	Created      time.Time `json:"created,omitzero"`
 	// Path is a tar of a root filesystem, or a folder with one; "" is bake's built-in one.
-	Path string
+	Path string `json:"path,omitempty"`
 	// Parameter is the public SSM parameter that holds the image's id.
-	Parameter string
-	Created   time.Time
+	Parameter string `json:"parameter,omitempty"`
 }
 
 // bases are the images of Amazon and Debian, as they are named there. What is
@@ -61,9 +65,48 @@ const builtIn = "base-builtin"
 
 // seed puts the bases into a new region.
 func (x *Control) seed(r *region, now time.Time) {
-	for _, b := range append(bases(), x.state.Bases...) {
+	for _, b := range bases() {
 		x.addBase(r, b, builtIn, now)
 	}
+	for _, b := range x.state.Bases {
+		x.addBase(r, b, b.layer(), now)
+	}
+}
+
+// layer is what the base is imported as: the same for the same path.
+func (b Base) layer() string {
+	if b.Path == "" {
+		return builtIn
+	}
+	return "base-" + hash(b.Path)[:16]
+}
+
+// AddBase adds a public image to every region, with a root filesystem of the
+// user's: a tar or a folder, read now. It returns when that has been done.
+func (x *Control) AddBase(ctx context.Context, b Base) error {
+	b.Owner, b.Architecture, b.Root, b.Size = cmp.Or(b.Owner, Amazon), cmp.Or(b.Architecture, hostArch()), cmp.Or(b.Root, "/dev/xvda"), cmp.Or(b.Size, 8)
+	if b.Owner == Amazon {
+		b.Alias = "amazon"
+	}
+	if err := checkImageName(b.Name); err != nil {
+		return err
+	}
+	if x.room != nil && b.Path != "" {
+		if err := x.room.importBase(ctx, b.layer(), b.Path); err != nil {
+			return err
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	now := x.world.Now()
+	if b.Created.IsZero() {
+		b.Created = now
+	}
+	x.state.Bases = append(x.state.Bases, b)
+	for _, r := range x.state.Regions {
+		x.addBase(r, b, b.layer(), now)
+	}
+	return nil
 }
 
 // addBase adds one public image, and its snapshot.

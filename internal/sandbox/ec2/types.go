@@ -3,6 +3,7 @@ package ec2
 import (
 	"slices"
 	"strings"
+	"sync"
 )
 
 // A machineType is an instance type.
@@ -37,8 +38,10 @@ type size struct {
 }
 
 // typeTable is the part of AWS's table that the sandbox has: general, compute and memory machines
-// of today and of some years ago.
-func typeTable() map[string]*machineType {
+// of today and of some years ago. Nothing changes it.
+var typeTable = sync.OnceValue(makeTypes)
+
+func makeTypes() map[string]*machineType {
 	burst := []size{{"nano", 2, 512, 43, 2085, "Up to 5 Gigabit", 2}, {"micro", 2, 1024, 87, 2085, "Up to 5 Gigabit", 2},
 		{"small", 2, 2048, 174, 2085, "Up to 5 Gigabit", 3}, {"medium", 2, 4096, 347, 2085, "Up to 5 Gigabit", 3},
 		{"large", 2, 8192, 695, 2780, "Up to 5 Gigabit", 3}, {"xlarge", 4, 16384, 695, 2780, "Up to 5 Gigabit", 4},
