@@ -213,3 +213,23 @@ func TestECSCommandsTeachTheirUse(t *testing.T) {
 	_, errs = w.bake(2, "ecs", "scale", "many", "--service", "api")
 	w.wants(errs, `"many" is not a number of tasks`)
 }
+
+// TestTheReleaseDemo runs `make demo-release`: it fails unless the third
+// release ends with exit code 3.
+func TestTheReleaseDemo(t *testing.T) {
+	need.Root(t)
+	bin, err := staticBake()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(repository, "testdata", "demo-release", "run"), bin, t.TempDir())
+	cmd.Env = append(os.Environ(), "BAKE_CACHE_DIR="+t.TempDir(), "NO_COLOR=1", "AWS_EC2_METADATA_DISABLED=true")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	w := &ecsWorld{T: t}
+	_, end, _ := strings.Cut(string(out), "== version 3")
+	w.wants(string(out), "says: hello from version 1", "says: hello from version 2", "pushed ", "service hello serves hello:2 (2 of 2 running)")
+	w.wants(end, "container hello exited with 3", "| hello: no such table: users", "serving now: hello:2 (2 of 2 running)", "exit code 3: it was rolled back", "says: hello from version 2")
+}

@@ -3,8 +3,11 @@ package ecs
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
@@ -52,6 +55,28 @@ type missingError struct {
 func (e *missingError) Error() string { return e.what }
 func (e *missingError) Unwrap() error { return e.err }
 func (e *missingError) Hint() string  { return e.hint }
+
+// defaultSubnets puts the subnets of the default VPC, one in each availability
+// zone, in the place of the word default.
+func (c *Client) defaultSubnets(ctx context.Context, n *Network) (*Network, error) {
+	if n == nil || len(n.Subnets) != 1 || n.Subnets[0] != "default" {
+		return n, nil
+	}
+	out, err := c.ec2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: []ec2types.Filter{amazon.Filter("default-for-az", "true")}})
+	if err != nil {
+		return nil, fmt.Errorf("subnets of the default VPC: %w", c.explain(ctx, err))
+	}
+	if len(out.Subnets) == 0 {
+		return nil, &missingError{what: "there is no default VPC in " + c.cfg.Region, hint: "name subnets in `network: {subnets: [...]}`"}
+	}
+	found := *n
+	found.Subnets = nil
+	for _, s := range out.Subnets {
+		found.Subnets = append(found.Subnets, aws.ToString(s.SubnetId))
+	}
+	slices.Sort(found.Subnets)
+	return &found, nil
+}
 
 // taskARNs lists the tasks of a service, or of the cluster if service is
 // empty, that shall be RUNNING or STOPPED (ListTasks, all pages).

@@ -113,7 +113,7 @@ func containerNamed(d *Definition, name string) (*types.ContainerDefinition, err
 
 // apply makes the changes that the template asks for.
 func (o *Output) apply(d *Definition, region string) error {
-	for set, value := range map[**string]string{&d.Cpu: o.CPU, &d.Memory: o.Memory, &d.TaskRoleArn: o.TaskRole, &d.ExecutionRoleArn: o.ExecRole} {
+	for set, value := range map[**string]string{&d.Cpu: o.CPU, &d.Memory: o.Memory, &d.TaskRoleArn: o.TaskRole, &d.ExecutionRoleArn: executionRole(o.ExecRole)} {
 		if value != "" {
 			*set = aws.String(value)
 		}
@@ -150,6 +150,13 @@ func (o *Output) apply(d *Definition, region string) error {
 		}
 	}
 	return nil
+}
+
+func executionRole(name string) string {
+	if name == "default" {
+		return defaultRole
+	}
+	return name
 }
 
 // runtimePlatform turns linux/arm64 into AWS's words.

@@ -33,6 +33,9 @@ func (o *Output) Publish(ctx context.Context, sc *builder.Scope, _ builder.Artif
 	if err := d.verify(ctx); err != nil {
 		return builder.Published{}, err
 	}
+	if err := d.ensureRole(ctx); err != nil {
+		return builder.Published{}, err
+	}
 	if err := d.ensureRevision(ctx); err != nil {
 		return builder.Published{}, err
 	}
@@ -69,6 +72,9 @@ func (o *Output) begin(ctx context.Context, story Story) (*deployment, error) {
 		return nil, err
 	}
 	d := &deployment{Client: c, out: o, story: story, want: wanted{ServiceFields: o.ServiceFields, rawFields: raw}}
+	if d.want.Network, err = c.defaultSubnets(ctx, o.Network); err != nil {
+		return nil, err
+	}
 	name := cmp.Or(o.Service, o.Like)
 	if name == "" {
 		return d, nil
@@ -330,8 +336,9 @@ func (d *deployment) change(ctx context.Context, u update) error {
 	if aws.ToString(ptr(primaryOf(fresh)).Id) == aws.ToString(ptr(primaryOf(d.live)).Id) {
 		t.Scale = true // no new tasks are needed for what changed, but perhaps more or fewer
 	}
+	old := d.live.Events
 	d.live = fresh
-	return d.watch(ctx, fresh, t, known)
+	return d.watch(ctx, fresh, t, known, old...)
 }
 
 func plainOr(v any, none string) string {
@@ -441,7 +448,8 @@ func (d *deployment) target(s *types.Service, before string) target {
 }
 
 // watch follows a deployment to its end.
-func (d *deployment) watch(ctx context.Context, s *types.Service, t target, known map[string]bool) error {
+// known are tasks, old are events from before it.
+func (d *deployment) watch(ctx context.Context, s *types.Service, t target, known map[string]bool, old ...types.ServiceEvent) error {
 	if d.out.Wait == 0 {
 		d.story.Log("not waiting for deployment %s", t.Deployment)
 		return nil
@@ -450,6 +458,9 @@ func (d *deployment) watch(ctx context.Context, s *types.Service, t target, know
 		known = map[string]bool{}
 	}
 	w := &watch{Client: d.Client, story: d.story, service: s, follow: newFollower(t, d.out.GiveUp), wait: d.out.Wait, known: known}
+	for _, e := range old {
+		w.follow.events[aws.ToString(e.Id)] = true
+	}
 	err := w.run(ctx)
 	if w.follow.last != nil {
 		d.live = w.follow.last
@@ -500,7 +511,10 @@ func (d *deployment) published(changed bool) builder.Published {
 		p.Summary = fmt.Sprintf("ran %d tasks of %s", len(d.out.Before)+len(d.out.After), short(d.arn))
 		return p
 	}
-	p.Values["service"] = d.out.Service
+	p.Values["service"], p.Values["name"] = d.out.Service, short(d.Cluster)+"/"+d.out.Service
+	if _, digest, ok := strings.Cut(p.Values["image"], "@"); ok {
+		p.Values["digest"] = digest
+	}
 	verb := "deployed"
 	if !changed {
 		verb = "already runs"

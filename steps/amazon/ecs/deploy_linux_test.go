@@ -49,8 +49,8 @@ func TestADeploymentThatKeepsCrashingIsAskedToGoBackAndExplained(t *testing.T) {
 			t.Errorf("%q is not told:\n%s", want, told)
 		}
 	}
-	if strings.Contains(told, "| line 11\n") || strings.Count(told, "| line 30\n") != 1 {
-		t.Errorf("not the last 20 lines, once, are told:\n%s", told)
+	if strings.Contains(told, "| line 11\n") || strings.Count(told, "| line 12\n") != 1 || strings.Count(told, "| line 30\n") != 2 {
+		t.Errorf("not the last 20 lines, once, and the last 10 at the end are told:\n%s", told)
 	}
 	if len(failed.Serving) != 1 || failed.Serving[0].Revision != "api:1" || failed.Serving[0].Running != 2 || !failed.TurnedBack() {
 		t.Errorf("it ended as %+v", failed)

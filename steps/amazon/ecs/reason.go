@@ -30,11 +30,13 @@ type StoppedTask struct {
 }
 
 // String is the task and its reason in one line.
-func (s StoppedTask) String() string {
+func (s StoppedTask) String() string { return "task " + short(s.Task) + " stopped: " + s.what() }
+
+// what is the reason alone, which tasks may have in common.
+func (s StoppedTask) what() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "task %s stopped", short(s.Task))
 	if s.Container != "" {
-		fmt.Fprintf(&b, ": container %s", s.Container)
+		fmt.Fprintf(&b, "container %s", s.Container)
 		if s.ExitCode != nil {
 			fmt.Fprintf(&b, " exited with %d", *s.ExitCode)
 			if signal := signalOf(*s.ExitCode); signal != "" {
@@ -42,10 +44,10 @@ func (s StoppedTask) String() string {
 			}
 		}
 	}
-	if s.Reason != "" {
-		fmt.Fprintf(&b, ": %s", s.Reason)
+	if s.Reason != "" && b.Len() > 0 {
+		b.WriteString(": ")
 	}
-	return b.String()
+	return b.String() + s.Reason
 }
 
 // signalOf names what a shell's exit code above 128 means, for those that

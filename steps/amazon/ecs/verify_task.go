@@ -37,8 +37,10 @@ func (d *deployment) checkRoles(ctx context.Context) ([]Check, error) {
 		subject := r.what + " " + name
 		got, err := d.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: &name})
 		switch {
+		case err != nil && isMissing(err) && name == defaultRole && d.out.ExecRole == "default":
+			out = append(out, skipped(subject, "it is made when it is needed"))
 		case err != nil && isMissing(err):
-			out = append(out, ng(subject, "", "there is no such role"))
+			out = append(out, ng(subject, "make it; `execution_role: default` has it made", "there is no such role"))
 		case err != nil:
 			return out, err
 		case !trusts(aws.ToString(got.Role.AssumeRolePolicyDocument), "ecs-tasks.amazonaws.com"):

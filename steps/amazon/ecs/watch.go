@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -313,11 +315,31 @@ func (w *watch) ended(how Outcome, cause error) error {
 	if e.Deployment == "" {
 		e.Deployment = t.Deployment
 	}
+	w.tellEnd(e)
+	return e
+}
+
+// tellEnd tells at the end, where it is seen, what failed how often, the last
+// lines of a container that failed, and what is serving now.
+func (w *watch) tellEnd(e *DeploymentError) {
+	const most = 10 // there were more when it failed
+	count, lines := map[string]int{}, []string(nil)
+	for _, s := range e.Stopped {
+		count[s.what()]++
+		if len(s.Log) > 0 {
+			lines = s.Log[max(0, len(s.Log)-most):]
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(count)) {
+		w.story.Log("failed: %d x %s", count[what], what)
+	}
+	for _, line := range lines {
+		w.story.Log("  | %s", line)
+	}
 	for _, s := range e.Serving {
 		w.story.Log("serving now: %s", s)
 		for name, image := range s.Images {
 			w.story.Log("  %s: %s", name, image)
 		}
 	}
-	return e
 }
