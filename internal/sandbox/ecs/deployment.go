@@ -13,7 +13,8 @@ import (
 // A serviceDeployment is what became of one call that made a deployment.
 type serviceDeployment struct {
 	wire.ServiceDeployment
-	Rollout string // id of the deployment that it is about
+	Rollout string  // id of the deployment that it is about
+	Stages  *stages // nil: it rolls
 }
 
 func (d *serviceDeployment) over() bool {
@@ -56,7 +57,7 @@ func (s *service) deploying() *serviceDeployment {
 // deploy makes a new PRIMARY deployment of a service as it is now. The lock is held.
 func (c *T) deploy(r *region, s *service, rev *revision) {
 	number, now := newNumber(), epoch.At(c.now())
-	d := &rollout{LoadBalancers: s.LoadBalancers}
+	d := &rollout{LoadBalancers: s.green()}
 	d.Deployment = wire.Deployment{
 		Id: "ecs-svc/" + number, Status: "PRIMARY", TaskDefinition: rev.TaskDefinitionArn, DesiredCount: s.DesiredCount, CreatedAt: now, UpdatedAt: now,
 		LaunchType: s.LaunchType, CapacityProviderStrategy: s.CapacityProviderStrategy, PlatformFamily: s.PlatformFamily, NetworkConfiguration: s.NetworkConfiguration,
@@ -71,7 +72,7 @@ func (c *T) deploy(r *region, s *service, rev *revision) {
 		ServiceRevisionArn: d.Revision, ServiceArn: s.ServiceArn, ClusterArn: s.ClusterArn, TaskDefinition: rev.TaskDefinitionArn, CreatedAt: now,
 		LaunchType: d.LaunchType, CapacityProviderStrategy: d.CapacityProviderStrategy, PlatformFamily: d.PlatformFamily, PlatformVersion: d.PlatformVersion,
 		NetworkConfiguration: d.NetworkConfiguration, LoadBalancers: s.LoadBalancers, ServiceRegistries: s.ServiceRegistries, VolumeConfigurations: s.Volumes,
-		ServiceConnectConfiguration: s.Connect, ContainerImages: images(rev),
+		ServiceConnectConfiguration: s.Connect, ContainerImages: images(rev), ResolvedConfiguration: resolved(d.LoadBalancers),
 	}
 	if old := s.deploying(); old != nil {
 		old.finish(c, "STOPPED", "The service deployment was stopped because a newer service deployment was started.")
@@ -87,9 +88,26 @@ func (c *T) deploy(r *region, s *service, rev *revision) {
 		sd.SourceServiceRevisions = append(sd.SourceServiceRevisions, wire.ServiceRevisionSummary{Arn: old.Revision})
 	}
 	sd.monitor()
+	c.beginStages(sd)
 	s.Rollouts = append([]*rollout{d}, s.Rollouts...)
 	s.History = append([]*serviceDeployment{sd}, s.History...)
 	s.Steady = false
+}
+
+// resolved is which of its two target groups a revision has.
+func resolved(balancers []wire.LoadBalancer) *wire.ResolvedConfiguration {
+	if len(balancers) == 0 {
+		return nil
+	}
+	out := &wire.ResolvedConfiguration{}
+	for _, lb := range balancers {
+		r := wire.ServiceRevisionLoadBalancer{TargetGroupArn: lb.TargetGroupArn}
+		if lb.AdvancedConfiguration != nil {
+			r.ProductionListenerRule = lb.AdvancedConfiguration.ProductionListenerRule
+		}
+		out.LoadBalancers = append(out.LoadBalancers, r)
+	}
+	return out
 }
 
 func images(rev *revision) []wire.ContainerImage {
@@ -169,10 +187,13 @@ func (c *T) fail(r *region, s *service, d *serviceDeployment, event, reason stri
 }
 
 func because(d *serviceDeployment) string {
-	if d.Alarms != nil && d.Alarms.Status == "TRIGGERED" {
+	switch {
+	case d.Alarms != nil && d.Alarms.Status == "TRIGGERED":
 		return "of the alarm(s): " + strings.Join(d.Alarms.TriggeredAlarmNames, ", ") + "."
+	case d.DeploymentCircuitBreaker.Status == "TRIGGERED":
+		return "the circuit breaker threshold was exceeded."
 	}
-	return "the circuit breaker threshold was exceeded."
+	return "a lifecycle hook did not succeed."
 }
 
 // rollBack makes the last deployment that was completed PRIMARY again. It
@@ -183,6 +204,11 @@ func (c *T) rollBack(r *region, s *service, d *serviceDeployment, reason string)
 		return false
 	}
 	now, to := epoch.At(c.now()), s.Rollouts[i]
+	if d.Stages != nil { // requests go back first
+		c.shift(s, d, 0)
+		c.shiftTest(s, 0)
+		d.Stages.Test, d.LifecycleStage = false, ""
+	}
 	for _, o := range s.Rollouts {
 		o.Status, o.DesiredCount = "ACTIVE", 0
 	}
@@ -280,6 +306,12 @@ func (c *T) deploymentView(cl *cluster, s *service, d *serviceDeployment) wire.S
 	}
 	target := counts(*d.TargetServiceRevision)
 	v.TargetServiceRevision = &target
+	if d.Stages != nil {
+		target.RequestedProductionTrafficWeight, target.RequestedTestTrafficWeight = new(float64(d.Stages.Percent)), new(0.0)
+		if d.Stages.Test {
+			target.RequestedTestTrafficWeight = new(100.0)
+		}
+	}
 	v.SourceServiceRevisions = []wire.ServiceRevisionSummary{}
 	for _, sum := range d.SourceServiceRevisions {
 		v.SourceServiceRevisions = append(v.SourceServiceRevisions, counts(sum))

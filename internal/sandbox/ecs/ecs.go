@@ -175,6 +175,7 @@ func (c *T) Service() *api.Service {
 			"DescribeServiceDeployments":    act(c, c.describeServiceDeployments),
 			"DescribeServiceRevisions":      act(c, c.describeServiceRevisions),
 			"StopServiceDeployment":         act(c, c.stopServiceDeployment),
+			"ContinueServiceDeployment":     act(c, c.continueServiceDeployment),
 			"RunTask":                       act(c, c.runTask),
 			"StartTask":                     act(c, c.startTask),
 			"StopTask":                      act(c, c.stopTask),

@@ -53,6 +53,9 @@ func (c *T) step(r *region, cl *cluster, s *service) (busy bool) {
 	if d := s.deploying(); d != nil {
 		c.judge(r, s, d)
 	}
+	if d := s.deploying(); d != nil && d.staged() {
+		return c.stepStages(r, cl, s, d)
+	}
 	c.fill(r, cl, s)
 	c.retire(cl, s)
 	c.complete(cl, s)

@@ -240,8 +240,8 @@ func (c *T) checkService(r *region, s *service, rev *revision) error {
 	if *d.MaximumPercent <= *d.MinimumHealthyPercent && *d.MaximumPercent < 100 || *d.MinimumHealthyPercent < 0 {
 		return badParameter("maximumPercent must be at least 100 and more than minimumHealthyPercent.")
 	}
-	if d.Strategy != "ROLLING" {
-		return badParameter("The deployment strategy %s is not supported by bake's sandbox.", d.Strategy)
+	if err := checkStrategy(s); err != nil {
+		return err
 	}
 	for _, lb := range s.LoadBalancers {
 		if err := c.checkBalancer(&lb, rev); err != nil {

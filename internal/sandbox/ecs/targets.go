@@ -77,12 +77,14 @@ func (x *runner) drain() {
 		return
 	}
 	x.c.mu.Lock()
-	x.event("has begun draining connections on 1 tasks.")
 	all := x.t.targets
+	if all[0].ID != "" { // else it never was registered
+		x.event("has begun draining connections on 1 tasks.")
+	}
 	x.c.mu.Unlock()
 	for _, r := range all {
 		if r.ID == "" {
-			continue // it never was registered
+			continue
 		}
 		if x.c.deps.Targets.Deregister(r.Group, r.ID, r.Port) == nil {
 			x.c.mu.Lock()
