@@ -8,6 +8,7 @@ package ecs
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"bake/internal/registry"
 	"bake/internal/sandbox/agent"
 	"bake/internal/sandbox/api"
+	"bake/internal/sandbox/session"
 )
 
 // Deps is what tasks and services need of the sandbox's other services. What
@@ -94,9 +96,10 @@ type T struct {
 	stop  context.CancelFunc
 	work  sync.WaitGroup
 
-	mu     sync.Mutex
-	places map[place]*region
-	closed bool
+	mu       sync.Mutex
+	places   map[place]*region
+	sessions *session.Server // nil until a command is executed
+	closed   bool
 }
 
 // A place is what state is apart by.
@@ -129,10 +132,14 @@ func (c *T) Close() error {
 			}
 		}
 	}
+	sessions := c.sessions
 	c.mu.Unlock()
 	c.stop()
 	err := c.agent.Close()
 	c.work.Wait()
+	if sessions != nil {
+		err = errors.Join(err, sessions.Close())
+	}
 	return err
 }
 
@@ -181,6 +188,7 @@ func (c *T) Service() *api.Service {
 			"StopTask":                      act(c, c.stopTask),
 			"ListTasks":                     act(c, c.listTasks),
 			"DescribeTasks":                 act(c, c.describeTasks),
+			"ExecuteCommand":                act(c, c.executeCommand),
 			"UpdateTaskProtection":          act(c, c.updateTaskProtection),
 			"GetTaskProtection":             act(c, c.getTaskProtection),
 			"RegisterContainerInstance":     act(c, c.registerContainerInstance),

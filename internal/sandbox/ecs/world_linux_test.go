@@ -93,7 +93,7 @@ func (w *world) busybox() v1.Image {
 	w.check(tw.WriteHeader(&tar.Header{Name: "bin/busybox", Mode: 0o755, Size: int64(len(data))}))
 	_, err = tw.Write(data)
 	w.check(err)
-	for _, a := range strings.Fields("sh cat echo ls id sleep kill true false env mkdir touch test httpd hostname wget nc pwd head tail dd") {
+	for _, a := range strings.Fields("sh cat echo ls id sleep kill true false env mkdir touch test httpd hostname tty wget nc pwd head tail dd") {
 		w.check(tw.WriteHeader(&tar.Header{Name: "bin/" + a, Typeflag: tar.TypeSymlink, Linkname: "busybox"}))
 	}
 	w.check(tw.Close())
