@@ -30,6 +30,8 @@ func (i *images) Image(ctx context.Context, account, region, ref string, p build
 	switch {
 	case errors.Is(err, ecr.ErrElsewhere):
 		return i.elsewhere.Image(ctx, account, region, ref, p)
+	case errors.Is(err, ecr.ErrPlatform):
+		return nil, &registry.PlatformError{Image: ref, Want: p}
 	case errors.Is(err, ecr.ErrNoImage):
 		return nil, fmt.Errorf("%w: %w", err, builder.ErrNotFound)
 	}

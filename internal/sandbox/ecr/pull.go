@@ -21,10 +21,13 @@ var ErrElsewhere = errors.New("it is not in this ECR")
 // ErrNoImage says that there is no such image.
 var ErrNoImage = errors.New("there is no such image")
 
+// ErrPlatform says that an image is not made for the platform that is wanted.
+var ErrPlatform = errors.New("it is not made for the platform")
+
 // Image returns the image that a reference ("127.0.0.1:PORT/NAME:TAG", or with
 // a digest) names for a platform, as an account may pull it. The error wraps
-// ErrElsewhere if no registry of the sandbox is meant, and ErrNoImage if it has
-// no such image or none for the platform.
+// ErrElsewhere if no registry of the sandbox is meant, ErrNoImage if it has no
+// such image, and ErrPlatform if it has none for the platform.
 func (t *T) Image(_ context.Context, account, ref string, platform v1.Platform) (v1.Image, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -89,7 +92,7 @@ func (t *T) pick(p *repository, m *manifest, ref string, platform v1.Platform) (
 			return t.pick(p, child, ref, platform)
 		}
 	}
-	return nil, fmt.Errorf("image %s: %w for the platform %s", ref, ErrNoImage, platform.String())
+	return nil, fmt.Errorf("image %s: %w %s", ref, ErrPlatform, platform.String())
 }
 
 // stored is an image whose layers are in the store.
