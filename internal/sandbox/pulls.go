@@ -27,11 +27,16 @@ func pulls(e *ecr.T) agent.Images {
 // Image implements agent.Images.
 func (i *images) Image(ctx context.Context, account, region, ref string, p builder.Platform) (v1.Image, error) {
 	image, err := i.ecr.Image(ctx, account, ref, v1.Platform{OS: p.OS, Architecture: p.Arch, Variant: p.Variant})
+	none, isNone := errors.AsType[*ecr.PlatformError](err)
 	switch {
+	case isNone:
+		e := &registry.PlatformError{Image: ref, Want: p}
+		for _, h := range none.Have {
+			e.Have = append(e.Have, builder.Platform{OS: h.OS, Arch: h.Architecture, Variant: h.Variant})
+		}
+		return nil, e
 	case errors.Is(err, ecr.ErrElsewhere):
 		return i.elsewhere.Image(ctx, account, region, ref, p)
-	case errors.Is(err, ecr.ErrPlatform):
-		return nil, &registry.PlatformError{Image: ref, Want: p}
 	case errors.Is(err, ecr.ErrNoImage):
 		return nil, fmt.Errorf("%w: %w", err, builder.ErrNotFound)
 	}

@@ -89,6 +89,22 @@ func (f *Faults) noteValues(c *Call, r *Request, out any) {
 	}
 }
 
+// Made remembers new resources that no answer names, so that a hidden fault hides them.
+func (f *Faults) Made(ids ...string) {
+	if f == nil || !f.hides() {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seen == nil {
+		f.seen, f.born = map[string]bool{}, map[string]bool{}
+	}
+	for _, id := range ids {
+		f.born[id] = f.born[id] || !f.seen[id]
+		f.seen[id] = true
+	}
+}
+
 // hides reports whether new resources are hidden at present.
 func (f *Faults) hides() bool {
 	f.mu.Lock()

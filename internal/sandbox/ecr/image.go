@@ -82,6 +82,7 @@ func (t *T) put(r *registry, p *repository, data []byte, contentType, label stri
 			return nil, false, err
 		}
 		p.Images[digest] = m
+		t.world.Faults.Made(digest)
 		t.scanPushed(r, p, m)
 	}
 	if label != "" {

@@ -21,13 +21,21 @@ var ErrElsewhere = errors.New("it is not in this ECR")
 // ErrNoImage says that there is no such image.
 var ErrNoImage = errors.New("there is no such image")
 
-// ErrPlatform says that an image is not made for the platform that is wanted.
-var ErrPlatform = errors.New("it is not made for the platform")
+// A PlatformError says that an image is not made for the platform that is wanted.
+type PlatformError struct {
+	Ref  string
+	Want v1.Platform
+	Have []v1.Platform
+}
+
+func (e *PlatformError) Error() string {
+	return fmt.Sprintf("image %s is not made for %s", e.Ref, e.Want.String())
+}
 
 // Image returns the image that a reference ("127.0.0.1:PORT/NAME:TAG", or with
 // a digest) names for a platform, as an account may pull it. The error wraps
 // ErrElsewhere if no registry of the sandbox is meant, ErrNoImage if it has no
-// such image, and ErrPlatform if it has none for the platform.
+// such image; it is a *PlatformError if the image is not made for the platform.
 func (t *T) Image(_ context.Context, account, ref string, platform v1.Platform) (v1.Image, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -86,13 +94,17 @@ func (t *T) pick(p *repository, m *manifest, ref string, platform v1.Platform) (
 	if err != nil {
 		return nil, err
 	}
+	var have []v1.Platform
 	for _, d := range index.Manifests {
 		child := p.Images[d.Digest.String()]
+		if d.Platform != nil {
+			have = append(have, *d.Platform)
+		}
 		if child != nil && d.Platform != nil && d.Platform.Satisfies(platform) {
 			return t.pick(p, child, ref, platform)
 		}
 	}
-	return nil, fmt.Errorf("image %s: %w %s", ref, ErrPlatform, platform.String())
+	return nil, &PlatformError{Ref: ref, Want: platform, Have: have}
 }
 
 // stored is an image whose layers are in the store.

@@ -55,6 +55,9 @@ func (t *T) put(_ context.Context, c *api.Call, in *putIn) (*putOut, error) {
 		}
 		p.Versions = slices.Delete(p.Versions, 0, 1)
 	}
+	if old == nil {
+		t.world.Faults.Made(in.Name)
+	}
 	store[in.Name] = p
 	return out, nil
 }

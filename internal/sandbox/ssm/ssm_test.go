@@ -11,6 +11,7 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
+	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/sandboxtest"
 )
 
@@ -84,5 +85,21 @@ func TestParametersAreReadByNameVersionLabelAndPath(t *testing.T) {
 	several, err := c.GetParameters(ctx, &ssm.GetParametersInput{Names: []string{"plain", "none"}})
 	if err != nil || len(several.Parameters) != 1 || !cmp.Equal(several.InvalidParameters, []string{"none"}) {
 		t.Errorf("several: %+v, %v", several, err)
+	}
+}
+
+func TestANewParameterIsHiddenWhereAFaultSaysSo(t *testing.T) {
+	s := sandboxtest.Start(t)
+	c := ssm.NewFromConfig(sandboxtest.Config(s, "eu-west-1"))
+	if err := s.Faults.Add(api.Fault{Kind: api.FaultHidden, Times: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.PutParameter(t.Context(), &ssm.PutParameterInput{Name: aws.String("p"), Value: aws.String("v"), Type: "String"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"ParameterNotFound", ""} {
+		if _, err := c.GetParameter(t.Context(), &ssm.GetParameterInput{Name: aws.String("p")}); code(err) != want {
+			t.Errorf("%v, want %q", err, want)
+		}
 	}
 }
