@@ -39,9 +39,12 @@ type world struct {
 	now   time.Time
 }
 
+// firstTime is when the first run of a world begins, but for a day.
+var firstTime = time.Date(2027, 1, 31, 12, 0, 0, 0, time.UTC)
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, box: sandboxtest.Start(t), now: time.Date(2027, 1, 31, 12, 0, 0, 0, time.UTC)}
+	w := &world{t: t, box: sandboxtest.Start(t), now: firstTime}
 	w.restart()
 	return w
 }
