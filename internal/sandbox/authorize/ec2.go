@@ -102,7 +102,8 @@ func (g *Guard) named(c *api.Call, r *api.Request) []need {
 		if name == "KeyName" {
 			add("key-pair", values[0])
 		}
-		if strings.HasPrefix(name, "TagSpecification") || strings.HasPrefix(name, "Tag.") || name == "SourceImageId" || name == "SourceSnapshotId" {
+		// Who starts instances of a launch template is asked about what is in it.
+		if strings.HasPrefix(name, "LaunchTemplateData.") || strings.HasPrefix(name, "TagSpecification") || strings.HasPrefix(name, "Tag.") || name == "SourceImageId" || name == "SourceSnapshotId" {
 			continue
 		}
 		if m := idForm.FindStringSubmatch(values[0]); m != nil && kinds()[m[1]] != "" {

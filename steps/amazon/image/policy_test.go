@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"bake/builder"
-	"bake/internal/sandbox"
 	"bake/internal/sandbox/sandboxtest"
 	"bake/steps/amazon"
 	"bake/steps/amazon/permit"
@@ -42,7 +41,7 @@ func (r *run) statements() []permit.Statement {
 // limited is a world whose runs are a user's that may do only what a policy
 // allows. The policy is the document without its nth statement.
 func limited(t *testing.T, outputs string, without int) (*world, *run, permit.Document) {
-	w := &world{t: t, box: sandboxtest.StartWith(t, sandbox.Options{Account: sandboxtest.Account, Enforce: true}), now: firstTime}
+	w := &world{t: t, box: sandboxtest.Start(t), now: firstTime}
 	w.restart()
 	w.register("web", "", nil)
 	w.publishAway("web")
