@@ -30,6 +30,8 @@ func creates() map[string][]string {
 		"CreateSecurityGroup":  {"security-group"},
 		"CreateLaunchTemplate": {"launch-template"},
 		"AllocateAddress":      {"elastic-ip"},
+		"ImportKeyPair":        {"key-pair"},
+		"CreateKeyPair":        {"key-pair"},
 	}
 }
 
@@ -99,7 +101,7 @@ func (g *Guard) named(c *api.Call, r *api.Request) []need {
 		all = append(all, need{resource: ec2Resource(c, kind, id), context: context})
 	}
 	for name, values := range r.Form {
-		if name == "KeyName" {
+		if name == "KeyName" && !slices.Contains(creates()[c.Action], "key-pair") {
 			add("key-pair", values[0])
 		}
 		// Who starts instances of a launch template is asked about what is in it.
