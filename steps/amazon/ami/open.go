@@ -167,7 +167,9 @@ func (s *Build) spec(p *builder.Plan, b builder.Build, from base) (launch.Spec, 
 	if err != nil {
 		return launch.Spec{}, err
 	}
-	spec := launch.Spec{Machine: s.Machine, Image: from.ID, Devices: devices, Ends: true, Tags: map[string]string{"Name": machineName(p, b.Name)}}
+	// The template's tag is there also when it is only tried out: policies ask for it.
+	tags := map[string]string{"Name": machineName(p, b.Name), amazon.TagTemplate: p.Name, amazon.TagBuild: b.Name}
+	spec := launch.Spec{Machine: s.Machine, Image: from.ID, Devices: devices, Ends: true, Tags: tags}
 	if profile := s.profile(); profile != nil {
 		spec.Profile = profile.Name
 	}

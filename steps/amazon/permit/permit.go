@@ -81,11 +81,12 @@ func Read(actions ...string) Statement { return Statement{Sid: "Read", Actions: 
 
 // A Document is a policy as IAM takes it.
 type Document struct {
-	Version    string     `json:"Version"`
-	Statements []document `json:"Statement"`
+	Version    string    `json:"Version"`
+	Statements []Allowed `json:"Statement"`
 }
 
-type document struct {
+// Allowed is one statement of a policy: what it allows.
+type Allowed struct {
 	Sid       string                         `json:"Sid"`
 	Effect    string                         `json:"Effect"`
 	Action    []string                       `json:"Action"`
@@ -96,10 +97,10 @@ type document struct {
 // Merge makes one policy of statements. Those that are for the same, of the
 // same resources, under the same conditions, become one.
 func Merge(all []Statement) Document {
-	byKey := map[string]*document{}
-	var order []*document
+	byKey := map[string]*Allowed{}
+	var order []*Allowed
 	for _, s := range all {
-		d := s.document()
+		d := s.allowed()
 		key := string(must(json.Marshal([]any{d.Sid, d.Resource, d.Condition})))
 		if have := byKey[key]; have != nil {
 			have.Action = append(have.Action, d.Action...)
@@ -110,7 +111,7 @@ func Merge(all []Statement) Document {
 	}
 	out := Document{Version: "2012-10-17"}
 	used := map[string]int{}
-	slices.SortStableFunc(order, func(a, b *document) int {
+	slices.SortStableFunc(order, func(a, b *Allowed) int {
 		return cmp.Or(cmp.Compare(a.Sid, b.Sid), strings.Compare(strings.Join(a.Resource, " "), strings.Join(b.Resource, " ")))
 	})
 	for _, d := range order {
@@ -124,8 +125,8 @@ func Merge(all []Statement) Document {
 	return out
 }
 
-func (s Statement) document() document {
-	d := document{Sid: s.Sid, Effect: "Allow", Action: slices.Clone(s.Actions), Resource: slices.Clone(s.Resources)}
+func (s Statement) allowed() Allowed {
+	d := Allowed{Sid: s.Sid, Effect: "Allow", Action: slices.Clone(s.Actions), Resource: slices.Clone(s.Resources)}
 	if len(d.Resource) == 0 {
 		d.Resource = []string{"*"}
 	}
