@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"bake/builder"
@@ -35,6 +36,12 @@ func (e *Error) Hint() string {
 	}
 	if errors.Is(e.Err, http.ErrSchemeMismatch) {
 		return (&PlainHTTPError{}).Hint()
+	}
+	switch status := StatusOf(e.Err); {
+	case (status == http.StatusUnauthorized || status == http.StatusForbidden) && strings.Contains(e.Host, ".dkr.ecr."):
+		return "the AWS credentials may not read it: their policy, or the repository's, has to allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer"
+	case status == http.StatusTooManyRequests && e.Host == name.DefaultRegistry:
+		return "Docker Hub limits pulls: log in with `docker login`, or take images through a cache: `pull_through: ecr` or `mirrors:`"
 	}
 	switch StatusOf(e.Err) {
 	case http.StatusUnauthorized, http.StatusForbidden:

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"bake/builder"
 	"bake/internal/registry"
@@ -147,4 +149,36 @@ func (o offline) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp := w.Result()
 	resp.Request = r
 	return resp, nil
+}
+
+func TestOneTagIsListedAlone(t *testing.T) {
+	proxy := registrytest.NewProxy(t, registrytest.Memory(t), nil)
+	c := newClient(t)
+	push := registry.Push{To: parse(t, proxy.Host+"/x"), Tags: []string{"1", "2"}}
+	pushed, err := c.Push(t.Context(), push, registry.Variant{Image: registrytest.Image(t, registrytest.Layer(t, 1, 1000))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.List(t.Context(), parse(t, proxy.Host+"/x:2"), registry.List{})
+	if err != nil || len(got.Tags) != 1 || got.Tags[0].Tag != "2" || got.Tags[0].Digest != pushed.Digest || got.Tags[0].Size() == 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := c.List(t.Context(), parse(t, proxy.Host+"/x:3"), registry.List{}); !errors.Is(err, builder.ErrNotFound) {
+		t.Errorf("a tag that is missing: %v", err)
+	}
+}
+
+func TestARefusalSaysWhatHelpsAtThatRegistry(t *testing.T) {
+	for host, want := range map[string]map[int]string{
+		"index.docker.io": {429: "pull_through: ecr", 401: "docker login index.docker.io"},
+		"123456789012.dkr.ecr.eu-west-1.amazonaws.com": {403: "ecr:BatchGetImage", 401: "ecr:BatchGetImage"},
+		"registry.example.com":                         {429: "mirrors:", 403: "docker login registry.example.com"},
+	} {
+		for status, words := range want {
+			err := &registry.Error{Doing: "pulling x", Host: host, Err: &transport.Error{StatusCode: status}}
+			if !strings.Contains(err.Hint(), words) {
+				t.Errorf("%s %d: %s, want %s", host, status, err.Hint(), words)
+			}
+		}
+	}
 }

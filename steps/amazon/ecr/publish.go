@@ -2,6 +2,7 @@ package ecr
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -206,8 +207,13 @@ func onInstances(sc *builder.Scope) string {
 	}
 	b, _ := sc.Plan.Build(sc.Step.Build())
 	for _, s := range b.Steps {
-		config := string(s.Config)
-		if s.Kind == "ecs" && (strings.Contains(config, `"EC2"`) || strings.Contains(config, `"ec2"`) || strings.Contains(config, `"EXTERNAL"`)) {
+		var config struct {
+			LaunchType string `json:"launch_type"`
+		}
+		if s.Kind != "ecs" || json.Unmarshal(s.Config, &config) != nil {
+			continue
+		}
+		if config.LaunchType == "EC2" || config.LaunchType == "EXTERNAL" {
 			return s.Name
 		}
 	}
