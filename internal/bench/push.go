@@ -156,22 +156,27 @@ func (p *pusher) bakeDocker() contestant {
 // bakeStore pushes layers that bake itself made, before: nothing is built in
 // the time, but its plan and the digests of the five files are looked at.
 func (p *pusher) bakeStore() contestant {
-	copies := func() string {
-		var b strings.Builder
-		for i := range layerCount {
-			fmt.Fprintf(&b, "  - copy: {from: data/layer%d, to: /layer%d}\n", i, i)
-		}
-		return b.String()
+	return p.bakePush("bake, own store", "embedded", "{scratch: true}", copies, p.storeImage)
+}
+
+// copies are the steps that make the image: a layer each.
+func copies() string {
+	var b strings.Builder
+	for i := range layerCount {
+		fmt.Fprintf(&b, "  - copy: {from: data/layer%d, to: /layer%d}\n", i, i)
 	}
-	return p.bakePush("bake, own store", "embedded", "{scratch: true}", copies, func(ctx context.Context) error {
-		if err := p.data(); err != nil {
-			return err
-		}
-		if _, err := p.file("store.yaml", "name: bench\nsource: {scratch: true}\nsteps:\n"+copies()); err != nil {
-			return err
-		}
-		return p.do(ctx, p.cmd(p.bake, "store.yaml", "--engine", "embedded"))
-	})
+	return b.String()
+}
+
+// storeImage makes the image in bake's own store.
+func (p *pusher) storeImage(ctx context.Context) error {
+	if err := p.data(); err != nil {
+		return err
+	}
+	if _, err := p.file("store.yaml", "name: bench\nsource: {scratch: true}\nsteps:\n"+copies()); err != nil {
+		return err
+	}
+	return p.do(ctx, p.cmd(p.bake, "store.yaml", "--engine", "embedded"))
 }
 
 func (p *pusher) bakeLayout() contestant {
