@@ -39,8 +39,16 @@ type lab struct {
 
 func newLab(t testing.TB, base machine.Base) *lab {
 	t.Helper()
+	return newLabIn(t, t.TempDir(), base)
+}
+
+func newLabIn(t testing.TB, dir string, base machine.Base) *lab {
+	t.Helper()
 	machinetest.Program(t)
-	l := &lab{t: t, dir: t.TempDir(), base: "snap-base"}
+	if os.Geteuid() != 0 && os.Getenv(rootless) == "" {
+		need.Missing(t, "needs root; TestRootless runs this again without")
+	}
+	l := &lab{t: t, dir: dir, base: "snap-base"}
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +146,7 @@ func (l *lab) serving(m *machine.Machine) {
 
 func (l *lab) config(m *machine.Machine, user string) ssh.Config {
 	return ssh.Config{
-		Hop: ssh.Hop{Host: m.Address().String(), User: user, Auth: ssh.Auth{Keys: []ssh.Key{{File: l.id}}},
+		Hop: ssh.Hop{Host: m.Address().String(), Port: int(m.HostPort(22)), User: user, Auth: ssh.Auth{Keys: []ssh.Key{{File: l.id}}},
 			HostKeys: ssh.HostKeys{Console: true}},
 		Fresh: true, Patience: 10 * time.Second,
 		Console: func(context.Context) (string, error) { return string(m.Console()), nil },
@@ -191,8 +199,9 @@ func bases[T interface {
 }](t T, test func(t T, base machine.Base)) {
 	t.Run("built-in", func(t T) { test(t, machine.Base{Image: machinetest.Builtin(t)}) })
 	t.Run("Debian", func(t T) {
-		if os.Geteuid() != 0 {
-			need.Missing(t, "a Debian root is made as root")
+		if archive := os.Getenv(debianTar); archive != "" {
+			test(t, machine.Base{Tar: archive})
+			return
 		}
 		test(t, machine.Base{Fixed: machinetest.Debian(t)})
 	})

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -37,7 +38,7 @@ func TestPortsAreReachedThatSomethingListensOnAndTheRulesLetIn(t *testing.T) {
 	}
 	m := l.start(spec)
 	c := l.connect(m)
-	if m.HostPort(22) != 22 {
+	if want := uint16(22); os.Geteuid() == 0 && m.HostPort(22) != want {
 		t.Errorf("SSH is at port %d", m.HostPort(22))
 	}
 	refused := func(when string, port uint16) {

@@ -27,11 +27,14 @@ import (
 // It sets builtin.BinaryVariable for the whole process, once.
 func Program(t testing.TB) {
 	t.Helper()
+	if os.Getenv(builtin.BinaryVariable) != "" {
+		return
+	}
 	path, err := buildProgram()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if path != "" && os.Getenv(builtin.BinaryVariable) == "" {
+	if path != "" {
 		os.Setenv(builtin.BinaryVariable, path)
 	}
 }
