@@ -61,9 +61,9 @@ func (m *machine) shutdown(words []string, how string) answer {
 	if len(words) > 0 {
 		when = words[0]
 	}
-	wait, err := until(when, time.Now())
-	if err != nil {
-		return answer{Err: err.Error() + "\n", Code: 1}
+	wait, ok := until(when, time.Now())
+	if !ok {
+		return answer{Err: "Failed to parse time specification: " + when + "\n", Code: 1}
 	}
 	if wait <= 0 {
 		return answer{then: func() { m.goDown(how) }}
@@ -73,27 +73,23 @@ func (m *machine) shutdown(words []string, how string) answer {
 }
 
 // until is how long it is to a time of shutdown(8): "now", "+MINUTES" or "HH:MM".
-func until(when string, now time.Time) (time.Duration, error) {
-	bad := fmt.Errorf("Failed to parse time specification: %s", when) // as shutdown says it
+func until(when string, now time.Time) (wait time.Duration, ok bool) {
 	if when == "now" {
-		return 0, nil
+		return 0, true
 	}
 	if strings.HasPrefix(when, "+") || !strings.Contains(when, ":") {
 		n, err := strconv.Atoi(strings.TrimPrefix(when, "+"))
-		if err != nil || n < 0 {
-			return 0, bad
-		}
-		return time.Duration(n) * time.Minute, nil
+		return time.Duration(n) * time.Minute, err == nil && n >= 0
 	}
 	t, err := time.Parse("15:04", when)
 	if err != nil {
-		return 0, bad
+		return 0, false
 	}
 	at := time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), 0, 0, now.Location())
 	if !at.After(now) {
 		at = at.AddDate(0, 0, 1)
 	}
-	return at.Sub(now), nil
+	return at.Sub(now), true
 }
 
 // set replaces what was ordered before; nil is nothing.
