@@ -66,9 +66,7 @@ runcmd:
 		if got, want := look(), "named\nboot\nrun\ni-1\nwritten\n640\nstatus: done\nnamed"; got != want {
 			t.Errorf("first boot:\n%s\nwant\n%s\n%s", got, want, m.Console())
 		}
-		if !strings.Contains(string(m.Console()), "hello console") {
-			t.Errorf("the console does not show what user data printed:\n%s", m.Console())
-		}
+		await(t, "what user data printed to be on the console", func() bool { return strings.Contains(string(m.Console()), "hello console") })
 		if keys := hostKeys(m); len(keys) != 1 || !strings.HasPrefix(keys[0], strings.TrimSpace(string(gossh.MarshalAuthorizedKey(signer.PublicKey())))) {
 			t.Errorf("the console shows %q", keys)
 		}

@@ -55,7 +55,7 @@ func ResolvConf() []byte {
 	return []byte("nameserver " + resolver + "\noptions timeout:3 attempts:3\n")
 }
 
-func (e Endpoint) allows(from netip.Addr, protocol string, port uint16) bool {
+func (e *Endpoint) allows(from netip.Addr, protocol string, port uint16) bool {
 	return e.Allow == nil || e.Allow(from.Unmap(), protocol, port)
 }
 
@@ -84,6 +84,7 @@ func New(log func(format string, args ...any)) *Switch {
 type Port struct {
 	Endpoint
 	network   *Switch
+	names     []string // guarded by network.mu
 	container *rootfs.Container
 	inbound   *inbound
 	outbound  *outbound
@@ -98,7 +99,7 @@ func (s *Switch) Attach(ctx context.Context, c *rootfs.Container, e Endpoint) (*
 		return nil, fmt.Errorf("joining %s (%s) to the network: want an IPv4 address inside, and one of 127.0.0.0/8 outside", e.Inside, e.Outside)
 	}
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	p := &Port{Endpoint: e, network: s, container: c, cancel: cancel}
+	p := &Port{Endpoint: e, names: e.Names, network: s, container: c, cancel: cancel}
 	var err error
 	if p.inbound, err = newInbound(ctx, p); err != nil {
 		cancel()
@@ -152,7 +153,7 @@ func (s *Switch) named(group, name string) (netip.Addr, bool) {
 		if at.group != group {
 			continue
 		}
-		for _, n := range p.Names {
+		for _, n := range p.names {
 			if n == name {
 				return at.inside, true
 			}
@@ -165,7 +166,7 @@ func (s *Switch) named(group, name string) (netip.Addr, bool) {
 func (p *Port) Rename(name string) {
 	p.network.mu.Lock()
 	defer p.network.mu.Unlock()
-	p.Names = []string{strings.ToLower(name)}
+	p.names = []string{strings.ToLower(name)}
 }
 
 // Changed looks at once for what listens now and what the rules say; without
