@@ -46,7 +46,6 @@ type image struct {
 	Public            bool
 	Users, Orgs, OUs  []string
 	Login             string // the user of the machine that keys are for
-	FastLaunch        *fastLaunch
 }
 
 // settleImages makes images available whose snapshots are complete.

@@ -4,6 +4,8 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
+	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -23,13 +25,23 @@ type lab struct {
 	c      *sdk.Client
 	signer ssh.Signer
 	group  string
+	// machines is the folder of its disks.
+	machines string
+}
+
+// startIn starts a cloud whose machines are in a folder, and whose states take no time.
+func startIn(t *testing.T, dir string) *cloud {
+	t.Helper()
+	c := start(t, ec2.Options{Machines: dir})
+	c.world.Pace, c.world.Now = 0, time.Now
+	return c
 }
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	machinetest.Program(t)
-	l := &lab{cloud: start(t, ec2.Options{Machines: t.TempDir()})}
-	l.world.Pace, l.world.Now = 0, time.Now
+	dir := t.TempDir()
+	l := &lab{cloud: startIn(t, dir), machines: dir}
 	l.c = l.in("us-east-1")
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err == nil {
@@ -163,5 +175,113 @@ func TestAnImageOfAMachineHasWhatWasWrittenOnIt(t *testing.T) {
 	want(t, err, "")
 	if text, _ := base64.StdEncoding.DecodeString(aws.ToString(out.Output)); len(text) == 0 {
 		t.Error("the console is empty")
+	}
+}
+
+func TestSecurityGroupsDecideWhoConnectsAlsoWhenTheyChange(t *testing.T) {
+	l := newLab(t)
+	i := l.run(nil, nil)
+	l.dial(i, "ec2-user").Close()
+	all := []types.IpPermission{{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22), IpRanges: []types.IpRange{{CidrIp: aws.String("127.0.0.1/32")}}}}
+	_, err := l.c.RevokeSecurityGroupIngress(t.Context(), &sdk.RevokeSecurityGroupIngressInput{GroupId: &l.group, IpPermissions: all})
+	want(t, err, "")
+	config := &ssh.ClientConfig{User: "ec2-user", Auth: []ssh.AuthMethod{ssh.PublicKeys(l.signer)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: time.Second}
+	if c, err := ssh.Dial("tcp", *i.PublicIpAddress+":22", config); err == nil {
+		c.Close()
+		t.Error("a connection came in after its rule was revoked")
+	}
+	l.open(types.IpPermission{IpProtocol: aws.String("-1"), IpRanges: []types.IpRange{{CidrIp: aws.String("127.0.0.0/8")}}})
+	c, err := ssh.Dial("tcp", *i.PublicIpAddress+":22", config)
+	if err != nil {
+		t.Fatalf("after a rule was added: %v", err)
+	}
+	c.Close()
+}
+
+func TestAGuestThatPowersOffStopsOrTerminatesItsInstance(t *testing.T) {
+	l := newLab(t)
+	for behaviour, state := range map[types.ShutdownBehavior]types.InstanceStateName{"stop": "stopped", "terminate": "terminated"} {
+		i := l.run(nil, func(in *sdk.RunInstancesInput) { in.InstanceInitiatedShutdownBehavior = behaviour })
+		client := l.dial(i, "ec2-user")
+		s, err := client.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = s.Run("sudo poweroff") // the connection ends with it
+		client.Close()
+		i = l.await(*i.InstanceId, state)
+		if aws.ToString(i.StateReason.Code) != "Client.InstanceInitiatedShutdown" {
+			t.Errorf("%s: %+v", behaviour, i.StateReason)
+		}
+	}
+}
+
+func TestInstancesRunAgainWhenTheSandboxDoes(t *testing.T) {
+	l := newLab(t)
+	i := l.run(nil, nil)
+	l.sh(i, "ec2-user", "echo kept > /kept")
+	data, err := l.control.Save()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.control.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := &lab{cloud: startIn(t, l.machines), signer: l.signer, group: l.group}
+	again.c = again.in("us-east-1")
+	if err := again.control.Load(data); err != nil {
+		t.Fatal(err)
+	}
+	i = again.await(*i.InstanceId, "running")
+	if got := again.sh(i, "ec2-user", "cat /kept"); got != "kept" {
+		t.Errorf("the disk holds %q", got)
+	}
+}
+
+func TestARootFilesystemOfTheUsersBecomesAnImage(t *testing.T) {
+	l := newLab(t)
+	i := l.run(nil, nil)
+	path := t.TempDir() + "/root.tar"
+	tarball, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := l.dial(i, "ec2-user")
+	defer client.Close()
+	s, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Stdout = tarball
+	if err := s.Run("echo mine > /mine; rm -r /root/.ssh; tar -c -f - -C / bin etc home root usr var mine"); err != nil {
+		t.Fatal(err)
+	}
+	if err := tarball.Close(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := l.c.RegisterImage(t.Context(), &sdk.RegisterImageInput{Name: aws.String("mine"), ImageLocation: &path})
+	want(t, err, "")
+	l.awaitImage(out.ImageId)
+	if got := l.sh(l.run(out.ImageId, nil), "root", "cat /mine"); got != "mine" {
+		t.Errorf("it holds %q", got)
+	}
+	missing, err := l.c.RegisterImage(t.Context(), &sdk.RegisterImageInput{Name: aws.String("missing"), ImageLocation: aws.String("/nowhere.tar")})
+	want(t, err, "")
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		m := describeImage(t, l.c, *missing.ImageId)
+		if m.State == "failed" && strings.Contains(*m.StateReason.Message, "/nowhere.tar") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it is %s: %+v", m.State, m.StateReason)
+		}
+	}
+	response, err := http.Post(l.url+"/_sandbox/ec2/images", "application/json", strings.NewReader(`{"name": "everybodys", "path": "`+path+`", "parameter": "/aws/service/mine"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if id, ok := l.control.ImageParameter("us-east-1", "/aws/service/mine"); !ok || response.StatusCode != http.StatusCreated || describeImage(t, l.in("us-east-1"), id).State != "available" {
+		t.Errorf("the base: %d, %s", response.StatusCode, id)
 	}
 }

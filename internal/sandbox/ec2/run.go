@@ -235,29 +235,11 @@ func (o *op) checkUserData(p *plan, _ *runInstancesIn) error {
 	return nil
 }
 
-func (o *op) checkProfile(p *plan, _ *runInstancesIn) error {
-	s := p.spec.Profile
-	if s == nil {
-		return nil
+func (o *op) checkProfile(p *plan, _ *runInstancesIn) (err error) {
+	if s := p.spec.Profile; s != nil && (s.ARN != "" || s.Name != "") {
+		p.profile, err = o.findProfile(*s)
 	}
-	switch {
-	case s.ARN != "" && s.Name != "":
-		return api.Errorf("InvalidParameterCombination", "The parameter 'iamInstanceProfile.name' may not be used in combination with 'iamInstanceProfile.arn'")
-	case s.ARN == "" && s.Name == "":
-		return nil
-	}
-	arn, found := "", false
-	if o.options.Profiles != nil {
-		arn, found = o.options.Profiles.InstanceProfile(o.call.Account, s.ARN+s.Name)
-	}
-	switch {
-	case found:
-		p.profile = &instanceProfile{arn, "AIPA" + strings.ToUpper(hash(arn)[:17])}
-		return nil
-	case s.ARN != "":
-		return api.Errorf("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.arn is invalid. Invalid IAM Instance Profile ARN", s.ARN)
-	}
-	return api.Errorf("InvalidParameterValue", "Value (%s) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name", s.Name)
+	return err
 }
 
 // checkOptions checks what is chosen from a few words.

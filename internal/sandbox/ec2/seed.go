@@ -191,7 +191,7 @@ func (o *op) registerPath(in *registerImageIn, path string, tags []tag) (*imageI
 	if in.Architecture == "" {
 		in.Architecture = hostArch()
 	}
-	b := Base{Owner: o.call.Account, Name: in.Name, Description: in.Description, Architecture: in.Architecture, Root: in.Root, Size: 8, Login: "root", BootMode: in.BootMode, IMDS: in.IMDS}
+	b := Base{Owner: o.call.Account, Name: in.Name, Description: in.Description, Architecture: in.Architecture, Root: in.Root, Size: 8, BootMode: in.BootMode, IMDS: in.IMDS}
 	for _, d := range in.Devices {
 		if d.Device == in.Root && d.Ebs != nil && d.Ebs.Size != nil {
 			b.Size = *d.Ebs.Size
