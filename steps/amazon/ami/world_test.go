@@ -61,8 +61,8 @@ func newWorld(t *testing.T) *world {
 func (w *world) client() *ec2.Client { return ec2.NewFromConfig(sandboxtest.Config(w.sandbox, region)) }
 
 // A process is one that bakes: it has a cloud, and so connections and pollers, of its own.
-func (w *world) process() builder.Catalog {
-	cloud := amazon.New(amazon.Options{Endpoint: w.sandbox.URL, Log: func(_, action string, _ error) {
+func (w *world) process(endpoint string) builder.Catalog {
+	cloud := amazon.New(amazon.Options{Endpoint: endpoint, Log: func(_, action string, _ error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.calls = append(w.calls, action)
@@ -99,8 +99,10 @@ func (s *script) Provision(ctx context.Context, sc *builder.Scope, comm builder.
 }
 
 // engine is a process's engine on the world's journal.
-func (w *world) engine(j builder.Journal) *builder.Engine {
-	return &builder.Engine{Catalog: w.process(), Journal: j, Sink: w, WorkDir: w.work, Env: new(templates.Env)}
+func (w *world) engine(j builder.Journal) *builder.Engine { return w.engineAt(w.sandbox.URL, j) }
+
+func (w *world) engineAt(endpoint string, j builder.Journal) *builder.Engine {
+	return &builder.Engine{Catalog: w.process(endpoint), Journal: j, Sink: w, WorkDir: w.work, Env: new(templates.Env)}
 }
 
 // Emit keeps what the user is told.
@@ -128,7 +130,7 @@ func (w *world) compile(text string) *builder.Plan {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	cat := w.process()
+	cat := w.process(w.sandbox.URL)
 	tmpl, diags := templates.Parse(file, cat.Language(), templates.Options{RunID: "r1", Now: time.Now()})
 	if err := diags.Err(); err != nil {
 		w.t.Fatal(err)
