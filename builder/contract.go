@@ -179,6 +179,13 @@ type Varied interface {
 	Variant() Digest
 }
 
+// A Mortal source's machines may end while no process of the run lives: taken
+// back, shut down by their own timer, or removed by a process that died before
+// it could say so. A run that is resumed makes such a machine anew.
+type Mortal interface {
+	Gone(ctx context.Context, sc *Scope, m Machine) (bool, error)
+}
+
 // A Vetter is a Source that can tell, once the plan is pinned and before
 // anything starts, that a build cannot work: a name is taken, a right is
 // missing. It only reads.

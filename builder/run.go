@@ -101,17 +101,49 @@ func (e *Engine) Run(ctx context.Context, run RunID, p *Plan) (History, error) {
 }
 
 // takeUp clears away what an interrupted test of an earlier process left: its
-// machine may have been changed by half a step.
+// machine may have been changed by half a step; and what has lost its machine.
 func (e *Engine) takeUp(ctx context.Context, p *Plan, entries []Entry) ([]Entry, error) {
 	done := Finished(entries, p)
 	err := e.release(ctx, func(entry Entry, _ bool) bool {
 		g := entry.Step.group()
 		return g.part == testing && !closed(p, g, done)
 	})
+	if err == nil {
+		err = e.releaseGone(ctx, p, done)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return e.Journal.Entries(ctx)
+}
+
+// releaseGone clears away what belongs to machines that have ended meanwhile,
+// so that their builds start over.
+func (e *Engine) releaseGone(ctx context.Context, p *Plan, done map[StepID]State) error {
+	for _, b := range p.Builds {
+		g := group{b.Name, making}
+		m := b.state(NewHistory(done)).Machine
+		if m == nil || !b.makes() || closed(p, g, done) {
+			continue
+		}
+		x := &execution{Engine: e, sc: e.Scope("", p, b.Steps[0].ID), plan: p, build: b, step: b.Steps[0]}
+		src, err := x.source()
+		if err != nil {
+			return err
+		}
+		mortal, ok := src.(Mortal)
+		if !ok {
+			continue
+		}
+		gone, err := mortal.Gone(ctx, x.sc, *m)
+		if err == nil && gone {
+			err = e.release(ctx, func(entry Entry, _ bool) bool { return entry.Step.group() == g })
+		}
+		if err != nil {
+			return fmt.Errorf("looking for machine %s: %w", m.ID, err)
+		}
+	}
+	return nil
 }
 
 // end hangs up, releases and writes the last entry.

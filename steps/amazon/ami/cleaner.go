@@ -71,11 +71,20 @@ type instanceCleaner struct{ connector }
 // Find returns the instance that was started with the token. One that has
 // ended is as good as none.
 func (c instanceCleaner) Find(ctx context.Context, r builder.Resource) (string, error) {
-	client, _, err := c.ec2(ctx, r)
+	a, err := amazon.ParseAccess(r.Where)
 	if err != nil {
 		return "", err
 	}
-	out, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: append(byToken(r),
+	return c.there(ctx, a, byToken(r)...)
+}
+
+// there returns the id of an instance that has not ended.
+func (c instanceCleaner) there(ctx context.Context, a amazon.Access, filters ...types.Filter) (string, error) {
+	cfg, err := c.cloud.Config(ctx, a)
+	if err != nil {
+		return "", err
+	}
+	out, err := ec2.NewFromConfig(cfg).DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: append(filters,
 		amazon.Filter("instance-state-name", "pending", "running", "stopping", "stopped"))})
 	if err != nil {
 		return "", err
@@ -183,8 +192,15 @@ func (c groupCleaner) Delete(ctx context.Context, r builder.Resource) error {
 	if err != nil {
 		return err
 	}
+	asked := false
 	err = settle(ctx, func() error {
 		_, err := client.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: &r.ID})
+		if !asked && amazon.IsCode(err, "DependencyViolation") {
+			asked = true
+			if id, there := (instanceCleaner{c.connector}).there(ctx, a, amazon.Filter("instance.group-id", r.ID)); there == nil {
+				return fmt.Errorf("instance %s still uses it", id) // waiting does not help
+			}
+		}
 		return absent(err, "InvalidGroup.NotFound", "InvalidGroupId.NotFound")
 	}, "DependencyViolation")
 	return c.cloud.Explain(ctx, a, err)

@@ -75,6 +75,19 @@ func (s *Build) fate(ctx context.Context, m builder.Machine) error {
 	return launch.Alive(i)
 }
 
+// Gone reports whether the instance has ended, or is about to (builder.Mortal).
+func (s *Build) Gone(ctx context.Context, _ *builder.Scope, m builder.Machine) (bool, error) {
+	access, err := amazon.ParseAccess(m.Where)
+	if err != nil {
+		return false, err
+	}
+	_, err = instanceCleaner{connector{s.cloud}}.there(ctx, access, amazon.Filter("instance-id", m.ID))
+	if errors.Is(err, builder.ErrNotFound) {
+		return true, nil
+	}
+	return false, s.cloud.Explain(ctx, access, err)
+}
+
 // connect logs in. The wait ends at once when the instance dies meanwhile.
 func (s *Build) connect(ctx context.Context, sc *builder.Scope, m builder.Machine, patience time.Duration) (*ssh.Communicator, error) {
 	access, err := amazon.ParseAccess(m.Where)
