@@ -251,6 +251,7 @@ func TestKeysThatTheSandboxGaveOutAreVerified(t *testing.T) {
 	server.Keys = issued{
 		"AKIAUSER":            {Account: "111122223333", ARN: "arn:aws:iam::111122223333:user/ann", Secret: "right"},
 		"ASIASESSION00000000": {Account: "444455556666", ARN: "arn:aws:sts::444455556666:assumed-role/r/s", Secret: "right", Token: "token", Expires: time.Now().Add(time.Hour)},
+		"AKIAOFF":             {Account: "111122223333", Secret: "right", Off: true},
 		"ASIAOLD000000000000": {Account: "444455556666", Secret: "right", Token: "token", Expires: time.Now().Add(-time.Second)},
 	}
 	as := func(key, secret, token string) aws.Config {
@@ -268,6 +269,7 @@ func TestKeysThatTheSandboxGaveOutAreVerified(t *testing.T) {
 		{"a session", "ASIASESSION00000000", "right", "token", "", "", "", "444455556666"},
 		{"any key", "whatever", "x", "", "", "", "", "111122223333"},
 		{"an account as key", "999900001111", "x", "", "", "", "", "999900001111"},
+		{"an inactive key", "AKIAOFF", "right", "", "InvalidClientTokenId", "AuthFailure", "UnrecognizedClientException", ""},
 		{"a wrong secret", "AKIAUSER", "wrong", "", "SignatureDoesNotMatch", "AuthFailure", "InvalidSignatureException", ""},
 		{"a wrong token", "ASIASESSION00000000", "right", "other", "InvalidClientTokenId", "AuthFailure", "UnrecognizedClientException", ""},
 		{"a session that never was", "ASIANEVER0000000000", "right", "token", "InvalidClientTokenId", "AuthFailure", "UnrecognizedClientException", ""},

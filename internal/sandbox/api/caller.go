@@ -15,6 +15,7 @@ type Caller struct {
 	Secret  string
 	Token   string    // session token; empty for a user's own key
 	Expires time.Time // zero: never
+	Off     bool      // the key was made inactive
 }
 
 // Keys knows the access keys that the sandbox gave out. A call with one of
@@ -67,7 +68,7 @@ func (s *Server) identify(r *http.Request, body []byte, sig *signature, call *Ca
 	case !known:
 		s.anybody(sig.key, call)
 		return nil
-	case subtle.ConstantTimeCompare([]byte(caller.Token), []byte(sig.token)) != 1:
+	case caller.Off, subtle.ConstantTimeCompare([]byte(caller.Token), []byte(sig.token)) != 1:
 		return refuse(call, unknownKey, "")
 	case !caller.Expires.IsZero() && s.world.Now().After(caller.Expires):
 		return refuse(call, tokenExpired, "")

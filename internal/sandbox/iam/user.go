@@ -239,8 +239,8 @@ func (t *T) Caller(accessKey string) (api.Caller, bool) {
 	for id, a := range t.accounts {
 		for _, u := range a.Users {
 			for _, k := range u.Keys {
-				if k.ID == accessKey && k.Active {
-					return api.Caller{Account: id, ARN: u.ARN, UserID: u.ID, Secret: k.Secret}, true
+				if k.ID == accessKey {
+					return api.Caller{Account: id, ARN: u.ARN, UserID: u.ID, Secret: k.Secret, Off: !k.Active}, true
 				}
 			}
 		}
