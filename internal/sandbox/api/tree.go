@@ -123,7 +123,7 @@ func members(v reflect.Value, o object) (object, error) {
 			}
 			continue
 		}
-		if !field.IsExported() || name == "-" || strings.Contains(options, "omit") && isEmpty(value) || isNothing(value) {
+		if !field.IsExported() || name == "-" || isLeftOut(options, value) || isNothing(value) {
 			continue
 		}
 		if name == "" {
@@ -136,6 +136,12 @@ func members(v reflect.Value, o object) (object, error) {
 		o = append(o, member{name, t})
 	}
 	return o, nil
+}
+
+// isLeftOut reports whether the tag of a field leaves its value out, as it does
+// in encoding/json: a list that is empty, and there, is not a zero value.
+func isLeftOut(options string, v reflect.Value) bool {
+	return strings.Contains(options, "omitempty") && isEmpty(v) || strings.Contains(options, "omitzero") && v.IsZero()
 }
 
 // isNothing is what AWS leaves out: what has no value, and no time.
