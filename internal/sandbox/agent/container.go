@@ -55,8 +55,6 @@ type Container struct {
 	killed  context.Context
 	done    chan struct{}
 	exit    Exit
-	env     []string
-	once    sync.Once
 	outgrew bool
 }
 

@@ -92,20 +92,18 @@ func (t *task) forgotten(now time.Time) bool {
 
 // An order is what RunTask, StartTask and services say of new tasks.
 type order struct {
-	rev         *revision
-	launch      string
-	provider    string // capacity provider, or ""
-	platform    string // Fargate's platform version
-	network     *wire.NetworkConfiguration
-	overrides   *wire.TaskOverride
-	startedBy   string
-	group       string
-	service     string
-	tags        []wire.Tag
-	exec        bool
-	instance    *wire.ContainerInstance
-	targets     []wire.LoadBalancer
-	registryARN []string
+	rev       *revision
+	launch    string
+	provider  string // capacity provider, or ""
+	platform  string // Fargate's platform version
+	network   *wire.NetworkConfiguration
+	overrides *wire.TaskOverride
+	startedBy string
+	group     string
+	service   string
+	tags      []wire.Tag
+	exec      bool
+	instance  *wire.ContainerInstance
 }
 
 // newTask makes a task, which does not run yet. The lock is held.

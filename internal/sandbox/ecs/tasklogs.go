@@ -76,14 +76,12 @@ func (s *lineStream) Write(p []byte) (int, error) {
 		if i < 0 && len(s.buf) < maxLine {
 			return len(p), nil
 		}
-		line, rest := s.buf, []byte(nil)
+		end, next := maxLine, maxLine
 		if i >= 0 && i <= maxLine {
-			line, rest = s.buf[:i], s.buf[i+1:]
-		} else {
-			line, rest = s.buf[:maxLine], s.buf[maxLine:]
+			end, next = i, i+1
 		}
-		s.w.line(string(bytes.TrimSuffix(line, []byte("\r"))))
-		s.buf = append([]byte(nil), rest...)
+		s.w.line(string(bytes.TrimSuffix(s.buf[:end], []byte("\r"))))
+		s.buf = append([]byte(nil), s.buf[next:]...)
 	}
 }
 
