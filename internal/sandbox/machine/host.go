@@ -28,6 +28,10 @@ type Options struct {
 	// Grace is how long the processes of a machine may take to end when it is
 	// stopped (default: 2 s).
 	Grace time.Duration
+	// SharedNetwork: machines use this machine's network, as they do where it
+	// does not let us make others. Then only SSH is at a machine's address for
+	// sure, and Spec.Allow is not asked.
+	SharedNetwork bool
 	// Log is told what happens to machines; it may be nil.
 	Log func(format string, args ...any)
 }
@@ -64,7 +68,7 @@ func Open(o Options) (*Host, error) {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	h := &Host{options: o, running: map[string]*Machine{}, network: network.New(o.Log)}
+	h := &Host{options: o, shared: o.SharedNetwork, running: map[string]*Machine{}, network: network.New(o.Log)}
 	if err := h.open(); err != nil {
 		h.Close()
 		return nil, fmt.Errorf("opening the machines in %s: %w", o.Dir, err)

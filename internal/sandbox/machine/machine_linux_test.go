@@ -78,10 +78,12 @@ func newLabIn(t testing.TB, dir string, base machine.Base) *lab {
 	return l
 }
 
-func (l *lab) open() {
+func (l *lab) open() { l.openWith(machine.Options{Dir: l.dir, Log: l.t.Logf}) }
+
+func (l *lab) openWith(o machine.Options) {
 	l.t.Helper()
 	var err error
-	if l.host, err = machine.Open(machine.Options{Dir: l.dir, Log: l.t.Logf}); err != nil {
+	if l.host, err = machine.Open(o); err != nil {
 		l.t.Fatal(err)
 	}
 }

@@ -129,6 +129,26 @@ func TestPackagesAreInstalledThroughTheWayOut(t *testing.T) {
 	t.Logf("apt-get update and install: %v", time.Since(began))
 }
 
+func TestWithoutANetworkOfItsOwnAMachineServesSSHAtItsAddress(t *testing.T) {
+	need.Root(t) // port 22
+	bases(t, func(t *testing.T, base machine.Base) {
+		l := newLab(t, base)
+		if err := l.host.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l.openWith(machine.Options{Dir: l.dir, SharedNetwork: true})
+		one, two := l.start(l.spec("i-1")), l.start(l.spec("i-2"))
+		for _, m := range []*machine.Machine{one, two} {
+			if got := l.sh(l.connect(m), "whoami"); got != m.Login() {
+				t.Errorf("got %q", got)
+			}
+			if !strings.Contains(string(m.Console()), "shares the network") {
+				t.Errorf("the console does not say it:\n%s", m.Console())
+			}
+		}
+	})
+}
+
 func BenchmarkThroughput(b *testing.B) {
 	l := newLab(b, machine.Base{Image: machinetest.Builtin(b)})
 	m := l.start(l.spec("i-1"))
