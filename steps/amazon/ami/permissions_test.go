@@ -108,7 +108,7 @@ func TestAWholeBuildWorksUnderThePolicyThatIsPrinted(t *testing.T) {
 }
 
 func TestABuildFailsWithoutAStatementOfItsPolicy(t *testing.T) {
-	for _, sid := range []string{"StartMachines", "MakeImages", "UseMachines", "UseOwnGroups", "CopyImages"} {
+	for _, sid := range []string{"StartMachines", "MakeImages", "CopyImages"} {
 		t.Run(sid, func(t *testing.T) {
 			w := newWorld(t)
 			p := w.compile(policyTemplate)
