@@ -22,4 +22,14 @@
 // but a root filesystem has no block devices: nothing appears at /dev/sdf in the machine.
 //
 // Without Options.Machines there are only states.
+//
+// Machines of the sandbox start where others' do: from images of Amazon and
+// Debian, whose names are real and whose content is bake's built-in base, in
+// which everybody is root. A root filesystem of the user's, a tar or a folder,
+// becomes an image by RegisterImage with its path as ImageLocation, or a public
+// one in every region by POST /_sandbox/ec2/images.
+//
+// There are no Elastic IPs, no interfaces that stand alone, no spot prices, and
+// no fleets but instant ones; a capacity reservation is kept and counted, and
+// makes no room. Actions that are not here answer InvalidAction.
 package ec2

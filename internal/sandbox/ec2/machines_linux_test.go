@@ -285,3 +285,37 @@ func TestARootFilesystemOfTheUsersBecomesAnImage(t *testing.T) {
 		t.Errorf("the base: %d, %s", response.StatusCode, id)
 	}
 }
+
+func TestAMachineThatEndsAtOnceIsStillWholeInItsSnapshot(t *testing.T) {
+	l := newLab(t)
+	i := l.run(nil, nil)
+	l.sh(i, "ec2-user", "head -c 20000000 /dev/zero > /big; echo last > /last")
+	out, err := l.c.CreateImage(t.Context(), &sdk.CreateImageInput{InstanceId: i.InstanceId, Name: aws.String("live"), NoReboot: aws.Bool(true)})
+	want(t, err, "")
+	_, err = l.c.TerminateInstances(t.Context(), &sdk.TerminateInstancesInput{InstanceIds: []string{*i.InstanceId}})
+	want(t, err, "")
+	l.awaitImage(out.ImageId)
+	again := l.run(out.ImageId, nil)
+	if got := l.sh(again, "ec2-user", "wc -c < /big; cat /last"); got != "20000000\nlast" {
+		t.Errorf("the image holds %q", got)
+	}
+	_, err = l.c.TerminateInstances(t.Context(), &sdk.TerminateInstancesInput{InstanceIds: []string{*again.InstanceId}})
+	want(t, err, "")
+	l.await(*i.InstanceId, "terminated")
+	l.await(*again.InstanceId, "terminated")
+	_, err = l.c.DeregisterImage(t.Context(), &sdk.DeregisterImageInput{ImageId: out.ImageId, DeleteAssociatedSnapshots: aws.Bool(true)})
+	want(t, err, "")
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		disks, err := os.ReadDir(l.machines + "/disks")
+		snapshots, err2 := os.ReadDir(l.machines + "/snapshots")
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		if len(disks) == 0 && len(snapshots) == 1 { // the built-in base
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("left on disk: %v and %v", disks, snapshots)
+		}
+	}
+}
