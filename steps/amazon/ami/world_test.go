@@ -61,7 +61,10 @@ func newWorld(t *testing.T) *world {
 func (w *world) client() *ec2.Client { return ec2.NewFromConfig(sandboxtest.Config(w.sandbox, region)) }
 
 // A process is one that bakes: it has a cloud, and so connections and pollers, of its own.
-func (w *world) process(endpoint string) builder.Catalog {
+func (w *world) process() builder.Catalog { return w.processAt(w.sandbox.URL) }
+
+// processAt is a process that reaches AWS at an endpoint.
+func (w *world) processAt(endpoint string) builder.Catalog {
 	cloud := amazon.New(amazon.Options{Endpoint: endpoint, Log: func(_, action string, _ error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -102,7 +105,7 @@ func (s *script) Provision(ctx context.Context, sc *builder.Scope, comm builder.
 func (w *world) engine(j builder.Journal) *builder.Engine { return w.engineAt(w.sandbox.URL, j) }
 
 func (w *world) engineAt(endpoint string, j builder.Journal) *builder.Engine {
-	return &builder.Engine{Catalog: w.process(endpoint), Journal: j, Sink: w, WorkDir: w.work, Env: new(templates.Env)}
+	return &builder.Engine{Catalog: w.processAt(endpoint), Journal: j, Sink: w, WorkDir: w.work, Env: new(templates.Env)}
 }
 
 // Emit keeps what the user is told.
@@ -130,7 +133,7 @@ func (w *world) compile(text string) *builder.Plan {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	cat := w.process(w.sandbox.URL)
+	cat := w.process()
 	tmpl, diags := templates.Parse(file, cat.Language(), templates.Options{RunID: "r1", Now: time.Now()})
 	if err := diags.Err(); err != nil {
 		w.t.Fatal(err)
