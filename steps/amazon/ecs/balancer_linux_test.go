@@ -43,7 +43,7 @@ func TestAServiceThatScalesByItselfKeepsItsNumber(t *testing.T) {
 }
 
 func TestTasksBehindALoadBalancerAreDeployedAndTheirHealthShown(t *testing.T) {
-	w := newWorld(t)
+	w := newPacedWorld(t, 0.03)
 	s := w.surroundings()
 	serve := "echo ok >index.html; exec busybox httpd -f -p 8080"
 	config := func(tag string) string {
@@ -51,7 +51,10 @@ func TestTasksBehindALoadBalancerAreDeployedAndTheirHealthShown(t *testing.T) {
 			w.output(w.push(tag, serve), "load_balancers: [{target_group: '"+s.group+"', port: 8080}]\n"))
 	}
 	w.mustDeploy(config("v1"))
-	w.mustDeploy(config("v2"))
+	_, told, err := w.deploy(config("v2"))
+	if err != nil || !strings.Contains(told, "target ") || !strings.Contains(told, ":8080 is ") {
+		t.Errorf("the targets' health is not told: %v\n%s", err, told)
+	}
 	status, err := w.client().Status(t.Context(), "api")
 	w.check(err)
 	healthy := 0

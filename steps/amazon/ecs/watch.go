@@ -38,14 +38,16 @@ type watch struct {
 	wait    time.Duration
 	passive bool // it only looks on: the service is not asked to go back
 
-	known    map[string]bool // tasks that are not of this deployment, or told already
-	told     map[string]bool // kinds of failures whose output was shown
-	pending  []string        // stopped tasks that were not described yet
-	tasks    bool            // the last Describe was of tasks
-	blind    bool            // service deployments cannot be listed here
-	unlisted bool            // tasks cannot be listed here
-	since    time.Time       // of the first of the failed answers in a row
-	seen     time.Time       // when the service was described last
+	known    map[string]bool   // tasks that are not of this deployment, or told already
+	told     map[string]bool   // kinds of failures whose output was shown
+	was      map[string]string // stages and healths that were told
+	turn     int               // of Describe calls
+	pending  []string          // stopped tasks that were not described yet
+	tasks    bool              // the last Describe was of tasks
+	blind    bool              // service deployments cannot be listed here
+	unlisted bool              // tasks cannot be listed here
+	since    time.Time         // of the first of the failed answers in a row
+	seen     time.Time         // when the service was described last
 }
 
 // run returns nil when the deployment has succeeded, else a *DeploymentError,
@@ -56,7 +58,7 @@ func (w *watch) run(ctx context.Context) error {
 	tick := time.NewTicker(period)
 	defer tick.Stop()
 	asked, interrupted := ctx, error(nil)
-	w.told = map[string]bool{}
+	w.told, w.was = map[string]bool{}, map[string]string{}
 	j := w.take(ctx, observation{Service: w.service})
 	for {
 		switch {
@@ -158,9 +160,54 @@ func (w *watch) describe(ctx context.Context, o *observation) error {
 		return nil
 	}
 	w.tasks = false
+	if w.turn++; !w.blind && w.turn%3 == 0 {
+		if told, err := w.describeMore(ctx); told || err != nil {
+			return err
+		}
+	}
 	live, err := w.describeService(ctx, aws.ToString(w.service.ServiceArn))
 	o.Service, w.seen = live, time.Now()
 	return err
+}
+
+// describeMore uses every third period for what the service does not tell: what
+// its load balancers think of its tasks, and how far traffic has moved. It
+// reports false if there is nothing such.
+func (w *watch) describeMore(ctx context.Context) (bool, error) {
+	if arn := w.follow.target.ServiceDeployment; arn != "" && w.turn%2 == 0 && w.service.DeploymentConfiguration != nil && !rolling(w.service.DeploymentConfiguration.Strategy) {
+		out, err := w.ecs.DescribeServiceDeployments(ctx, &awsecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: []string{arn}})
+		if err != nil {
+			return false, err
+		}
+		for _, d := range out.ServiceDeployments {
+			w.tellNew("stage", strings.ToLower(strings.ReplaceAll(string(d.LifecycleStage), "_", " ")))
+		}
+		return true, nil
+	}
+	if len(w.service.LoadBalancers) == 0 {
+		return false, nil
+	}
+	one := *w.service // one group in each such period: it is one call
+	one.LoadBalancers = one.LoadBalancers[w.turn/3%len(one.LoadBalancers):][:1]
+	targets, err := w.health(ctx, &one)
+	if err != nil {
+		if mayNotAsk(err) {
+			return false, nil
+		}
+		return false, err
+	}
+	for _, h := range targets {
+		w.tellNew("target "+h.Target, strings.TrimSpace(h.State+" "+h.Reason))
+	}
+	return len(targets) > 0, nil
+}
+
+// tellNew tells what something is when it is not what it was.
+func (w *watch) tellNew(what, is string) {
+	if is != "" && w.was[what] != is {
+		w.was[what] = is
+		w.story.Log("%s is %s", what, is)
+	}
 }
 
 // unknowable are the codes of a call that this account, region or caller has not got.
