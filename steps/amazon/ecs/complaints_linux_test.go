@@ -99,7 +99,7 @@ func TestTheSecondDeployerWaitsOrIsRefused(t *testing.T) {
 func TestARollbackGoesToTheLastGoodRevisionNotTheOneBefore(t *testing.T) {
 	w := newWorld(t)
 	w.mustDeploy(w.output(w.push("v1", good), ""))
-	if _, told, err := w.deploy(w.output(w.push("v2", bad), "")); err == nil {
+	if _, told, err := w.deploy(checked(w.output(w.push("v2", bad), ""))); err == nil {
 		t.Fatalf("it succeeded:\n%s", told)
 	}
 	w.mustDeploy(w.output(w.push("v3", good), ""))
@@ -119,7 +119,7 @@ func TestARollbackGoesToTheLastGoodRevisionNotTheOneBefore(t *testing.T) {
 // TestAFirstDeploymentThatFailsLeavesNothing: there is nothing to go back to.
 func TestAFirstDeploymentThatFailsLeavesNothing(t *testing.T) {
 	w := newWorld(t)
-	_, told, err := w.deploy(w.output(w.push("v1", bad), patient))
+	_, told, err := w.deploy(checked(w.output(w.push("v1", bad), patient)))
 	failed := w.wantOutcome(err, told, ecs.Failed)
 	if !strings.Contains(failed.Reason, "container api exited with 3") || !strings.Contains(err.Error(), "nothing is serving now") {
 		t.Errorf("%v", err)

@@ -36,13 +36,19 @@ func TestDeployMakesAServiceThenOnlyWhatDiffers(t *testing.T) {
 	}
 }
 
+// checked has the containers' health checked, so that one that runs for a
+// moment does not count as one that serves.
+func checked(config string) string {
+	return strings.Replace(config, "- name: api\n", "- name: api\n      healthCheck: {command: [CMD-SHELL, echo ok], interval: 5, retries: 10}\n", 1)
+}
+
 // patient leaves it to bake to see that a deployment is hopeless.
 const patient = "deployment: {circuit_breaker: {count: 100}}\n"
 
 func TestADeploymentThatKeepsCrashingIsAskedToGoBackAndExplained(t *testing.T) {
 	w := newWorld(t)
 	w.mustDeploy(w.output(w.push("v1", good), patient))
-	_, told, err := w.deploy(w.output(w.push("v2", bad), patient))
+	_, told, err := w.deploy(checked(w.output(w.push("v2", bad), patient)))
 	failed := w.wantOutcome(err, told, ecs.RolledBack)
 	for _, want := range []string{"container api exited with 3", "| no such table: users", "| line 30", "asking service api to go back to api:1", "serving now: api:1 (2 of 2 running)"} {
 		if !strings.Contains(told, want) {
@@ -63,7 +69,7 @@ func TestADeploymentThatKeepsCrashingIsAskedToGoBackAndExplained(t *testing.T) {
 func TestARollbackByTheCircuitBreakerIsNoSuccess(t *testing.T) {
 	w := newWorld(t)
 	w.mustDeploy(w.output(w.push("v1", good), ""))
-	_, told, err := w.deploy(w.output(w.push("v2", bad), "give_up: 0\n"))
+	_, told, err := w.deploy(checked(w.output(w.push("v2", bad), "give_up: 0\n")))
 	failed := w.wantOutcome(err, told, ecs.RolledBack)
 	if !strings.Contains(failed.Reason, "circuit breaker") || !strings.Contains(failed.Reason, "container api exited with 3") {
 		t.Errorf("the reason is %q", failed.Reason)

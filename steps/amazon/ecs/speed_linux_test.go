@@ -70,7 +70,7 @@ func TestAFailureIsReportedWithinThreeSeconds(t *testing.T) {
 				image = w.push("v2", bad)
 			}
 			r := newRun("failing")
-			_, err := w.do(t.Context(), r, strings.Replace(w.output(image, patient+c.more), "verify: {skip: [network]}\n", "", 1)+skipNetwork(c.more))
+			_, err := w.do(t.Context(), r, checked(strings.Replace(w.output(image, patient+c.more), "verify: {skip: [network]}\n", "", 1)+skipNetwork(c.more)))
 			failed := w.wantOutcome(err, r.story.String(), ecs.RolledBack)
 			var told time.Time
 			for i, line := range r.story.lines {
