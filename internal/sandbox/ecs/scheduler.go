@@ -23,7 +23,7 @@ func (c *T) schedule(r *region, cl *cluster, s *service) {
 			return
 		}
 		busy := c.step(r, cl, s)
-		done := s.Status == "INACTIVE"
+		done, woken := s.Status == "INACTIVE", s.woken // UpdateService replaces the whole of s
 		c.mu.Unlock()
 		if done {
 			return
@@ -33,7 +33,7 @@ func (c *T) schedule(r *region, cl *cluster, s *service) {
 			look = time.After(lookEvery)
 		}
 		select {
-		case <-s.woken:
+		case <-woken:
 		case <-look:
 		case <-c.ctx.Done():
 			return
