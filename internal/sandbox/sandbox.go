@@ -69,7 +69,10 @@ func Start(ctx context.Context, o Options) (_ *Sandbox, err error) {
 	s := &Sandbox{over: make(chan error, 1)}
 	dir := o.Dir
 	if dir == "" {
-		if dir, err = os.MkdirTemp("", "bake-sandbox-"); err != nil {
+		if _, err := sweep(os.TempDir(), time.Now()); err != nil && o.Log != nil {
+			o.Log.Printf("what a killed sandbox left: %v", err)
+		}
+		if dir, err = os.MkdirTemp("", temporary); err != nil {
 			return nil, err
 		}
 		s.remove = dir
