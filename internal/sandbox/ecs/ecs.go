@@ -30,7 +30,7 @@ type Deps struct {
 	Targets    Targets
 	Alarms     Alarms
 	// Settle is how long a new task must have run before a deployment counts as
-	// completed, whatever the pace; 0 means 500ms. On AWS it is the time until
+	// completed, whatever the pace; 0 means a second. On AWS it is the time until
 	// the scheduler looks again.
 	Settle time.Duration
 }
@@ -115,7 +115,7 @@ func New(w *api.World, d Deps) (*T, error) {
 		d.Images = agent.NewRegistries(registry.New(registry.Config{}))
 	}
 	if d.Settle == 0 {
-		d.Settle = 500 * time.Millisecond
+		d.Settle = time.Second
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &T{w: w, deps: d, agent: a, ctx: ctx, stop: stop, places: map[place]*region{}}, nil
@@ -213,6 +213,10 @@ func act[In, Out any](c *T, f func(call *api.Call, r *region, in *In) (*Out, err
 	return api.Do(func(_ context.Context, call *api.Call, in *In) (*Out, error) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return f(call, c.region(place{call.Account, call.Region}), in)
+		out, err := f(call, c.region(place{call.Account, call.Region}), in)
+		if err != nil {
+			return nil, err
+		}
+		return api.Detach(out)
 	})
 }

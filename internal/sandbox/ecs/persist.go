@@ -55,7 +55,8 @@ func (c *T) revive(r *region, cl *cluster) {
 	for _, s := range cl.Services {
 		s.woken = make(chan struct{}, 1)
 		if s.Status != "INACTIVE" {
-			c.start(func() { c.schedule(r, cl, s) })
+			woken := s.woken
+			c.start(func() { c.schedule(r, cl, s, woken) })
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 const lookEvery = 200 * time.Millisecond
 
 // schedule brings a service's tasks to what it says, until it is INACTIVE.
-func (c *T) schedule(r *region, cl *cluster, s *service) {
+func (c *T) schedule(r *region, cl *cluster, s *service, woken <-chan struct{}) {
 	for {
 		c.mu.Lock()
 		if c.closed {

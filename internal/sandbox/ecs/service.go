@@ -94,7 +94,8 @@ func (c *T) createService(call *api.Call, r *region, in *wire.CreateServiceInput
 		r.Tokens[token] = s.ServiceArn
 	}
 	c.deploy(r, s, rev)
-	c.start(func() { c.schedule(r, cl, s) })
+	woken := s.woken
+	c.start(func() { c.schedule(r, cl, s, woken) })
 	return &wire.CreateServiceOutput{Service: c.serviceView(cl, s, true)}, nil
 }
 

@@ -3,6 +3,7 @@ package ecs_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -12,7 +13,7 @@ import (
 )
 
 func TestAServiceRollsToANewRevisionAndBackFromOneThatCrashes(t *testing.T) {
-	w := newWorld(t, ecs.Deps{})
+	w := newWorld(t, ecs.Deps{Settle: 2 * time.Second}) // a busy machine takes its time to crash
 	w.cluster()
 	good := w.define("web", w.push("v1", "sleep", "600"), nil)
 	w.serve("web", good, 2, nil)

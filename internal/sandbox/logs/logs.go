@@ -87,7 +87,11 @@ func act[In, Out any](l *T, f func(call *api.Call, r *region, in *In) (*Out, err
 	return api.Do(func(_ context.Context, call *api.Call, in *In) (*Out, error) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return f(call, l.region(call.Account, call.Region), in)
+		out, err := f(call, l.region(call.Account, call.Region), in)
+		if err != nil {
+			return nil, err
+		}
+		return api.Detach(out)
 	})
 }
 
