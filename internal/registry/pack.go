@@ -16,11 +16,12 @@ import (
 
 // A packed upload keeps the last tailSize bytes that it sent, so that it can
 // go on after a cut although its content cannot be read again, and sends
-// chunkSize bytes at a time from then on. In it are what the kernel holds of a
-// connection, 4 MiB by default, and the part that a registry has not finished:
-// ECR stores parts of 5 MiB and more, and takes no smaller one before the last.
+// chunkSize bytes at a time from then on. In it are what the kernels on both
+// sides hold of a connection, by default up to 4 and 6 MiB, and the part that a
+// registry has not finished: ECR stores parts of 5 MiB and more, and takes no
+// smaller one before the last.
 const (
-	tailSize  = 12 << 20
+	tailSize  = 16 << 20
 	chunkSize = 5 << 20
 )
 

@@ -38,7 +38,9 @@ func (k *keys) Authorization() (*authn.AuthConfig, error) {
 func (k *keys) Accepted(password string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.accepted = password
+	if password == k.now() { // not a late word on the one before
+		k.accepted = password
+	}
 }
 
 func (k *keys) Renew(_ context.Context, password string) (bool, error) {

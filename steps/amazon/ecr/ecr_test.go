@@ -59,6 +59,15 @@ func TestATokenIsRenewedBeforeItExpiresAndWhenItIsRefused(t *testing.T) {
 	if ok, err := tok.Renew(t.Context(), "x"); ok || err != nil || n != 1 {
 		t.Errorf("a token that was never taken is renewed: %v %v", ok, err)
 	}
+	tok.have.expires = time.Now().Add(-time.Second)
+	if ok, err := tok.Renew(t.Context(), "x"); !ok || err != nil || n != 2 {
+		t.Errorf("a token whose time is over is not renewed: %v %v", ok, err)
+	}
+	n, tok.have.password = 1, "x"
+	tok.Accepted("older")
+	if ok, _ := tok.Renew(t.Context(), "x"); ok {
+		t.Error("a word on another token counts for this one")
+	}
 	tok.Accepted("x")
 	if ok, err := tok.Renew(t.Context(), "x"); !ok || err != nil || use() != "xx" {
 		t.Errorf("a token that was taken before is not renewed: %v %v", ok, err)

@@ -85,17 +85,20 @@ func (t *token) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, er
 func (t *token) Accepted(password string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.proven = password
+	if password == t.have.password { // not a late word on the one before
+		t.proven = password
+	}
 }
 
-// Renew gets another token if the registry refused one that it took before.
+// Renew gets another token if the registry refused one that it took before, or
+// one whose time is over.
 func (t *token) Renew(ctx context.Context, password string) (bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.have.password != password {
 		return true, nil // somebody else did
 	}
-	if t.proven != password {
+	if t.proven != password && time.Now().Before(t.have.expires) {
 		return false, nil // a new token would be refused as well
 	}
 	c, err := t.get(ctx)
