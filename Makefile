@@ -12,7 +12,7 @@ FUZZTIME ?= 5m
 # A static binary: it runs everywhere, also as the built-in base image.
 export CGO_ENABLED ?= 0
 
-.PHONY: all build install demo demo-release test race lint check bench fuzz clean
+.PHONY: all build install demo demo-ami demo-release test race lint check bench fuzz clean
 
 all: build
 
@@ -24,6 +24,9 @@ install: ## bake into $GOBIN
 
 demo: build ## bake an image with the embedded engine: no Docker, no network
 	@testdata/demo/run bin/bake dist/demo
+
+demo-ami: build ## bake an AMI, share it and start an instance, on a local AWS: no Docker, no account
+	@testdata/demo-ami/run bin/bake dist/demo-ami
 
 demo-release: build ## build, push to ECR and deploy on ECS, on a local AWS: no Docker, no account
 	@testdata/demo-release/run bin/bake dist/demo-release

@@ -23,7 +23,8 @@ func Results(w io.Writer, r *Run) error {
 	return nil
 }
 
-// refOf returns how a result is called and its digest; AMIs have none.
+// refOf returns how a result is called, and its digest or, where it has none,
+// the id that AWS gave it.
 func refOf(res builder.Result) (ref, digest string) {
 	if a := res.Artifact; a != nil {
 		switch {
@@ -39,7 +40,11 @@ func refOf(res builder.Result) (ref, digest string) {
 		return cmp.Or(ref, res.Build), digest
 	}
 	v := res.Values
-	return cmp.Or(v["name"], v["path"], v["ref"], v["id"], ref, res.Build), v["digest"]
+	ref = cmp.Or(v["name"], v["path"], v["ref"], v["id"], ref, res.Build)
+	if digest = cmp.Or(v["digest"], v["id"]); digest == ref {
+		digest = ""
+	}
+	return ref, digest
 }
 
 // runHint returns the command that runs a result, or "".

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +24,7 @@ type standing struct {
 	faults faultsFlag
 	region string
 	calls  bool
+	images []string // NAME=ROOTFS
 }
 
 func (a *app) sandboxCommand() *cobra.Command {
@@ -37,6 +41,7 @@ account of that number.
 For bake alone there is --sandbox, which needs no second terminal.`,
 		Example: `  bake sandbox                                   in memory, on a free port
   bake sandbox --addr 127.0.0.1:4566 --dir .bake/sandbox
+  bake sandbox --image debian-12=rootfs.tar      with an AMI of one's own
   bake sandbox --pace 0.1                        states take a tenth of AWS's time
   bake sandbox --fault lost,action=RunInstances  the first answer of RunInstances is lost
   bake sandbox --fault throttle,service=ec2,after=10,times=3
@@ -55,6 +60,7 @@ For bake alone there is --sandbox, which needs no second terminal.`,
 	f.StringVar(&s.Account, "account", sandbox.DefaultAccount, "`ACCOUNT` of callers with any key")
 	f.StringVar(&s.region, "region", "us-east-1", "`REGION` in the printed environment")
 	f.Var(&s.faults, "fault", "go wrong: `KIND[,service=S][,action=A][,region=R][,after=N][,times=N][,code=C][,delay=D]`, KIND one of error, throttle, drop, lost, slow, hidden (repeatable)")
+	f.StringArrayVar(&s.images, "image", nil, "register a root filesystem, a tar or a folder, as an AMI of --region: `NAME=ROOTFS` (repeatable)")
 	f.BoolVar(&s.calls, "calls", false, "tell every call on stderr")
 	a.outputFlag(cmd, "text|json")
 	return cmd
@@ -77,12 +83,38 @@ func (a *app) stand(parent context.Context, s standing) error {
 	if err != nil {
 		return err
 	}
+	if err := a.registerImages(ctx, running, s); err != nil {
+		return errors.Join(err, running.Close())
+	}
 	if err := a.tellSandbox(running.URL, s); err != nil {
-		return err
+		return errors.Join(err, running.Close())
 	}
 	<-ctx.Done()
 	fmt.Fprintln(a.stderr, "stopping the sandbox")
 	return running.Close()
+}
+
+// registerImages makes AMIs of the user's root filesystems.
+func (a *app) registerImages(ctx context.Context, running *sandbox.Sandbox, s standing) error {
+	for _, text := range s.images {
+		name, path, ok := strings.Cut(text, "=")
+		if !ok {
+			return usagef("write --image debian-12=rootfs.tar", "--image %s is not NAME=ROOTFS", text)
+		}
+		path, err := filepath.Abs(path)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(path); err != nil {
+			return usagef("", "--image %s: %w", name, err)
+		}
+		id, err := running.RegisterImage(ctx, s.region, name, path)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.stderr, "%s is %s in %s\n", name, id, s.region)
+	}
+	return nil
 }
 
 // sandboxEnv is the environment in which AWS's clients use a sandbox.

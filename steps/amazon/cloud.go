@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 )
 
@@ -102,11 +103,12 @@ func (c *Cloud) base(ctx context.Context, a Access) (aws.Config, error) {
 	if c.options.Endpoint != "" {
 		// Nothing of the user's own account is read, the environment included.
 		return aws.Config{
-			Region: cmp.Or(a.Region, "us-east-1"), BaseEndpoint: &c.options.Endpoint, Retryer: newRetryer, AppID: appID,
+			Region: cmp.Or(a.Region, "us-east-1"), BaseEndpoint: &c.options.Endpoint, Retryer: newRetryer, AppID: appID, Logger: logging.Nop{},
 			Credentials: credentials.NewStaticCredentialsProvider("sandbox", "sandbox", ""),
 		}, nil
 	}
-	opts := []func(*config.LoadOptions) error{config.WithRetryer(newRetryer), config.WithAppID(appID)}
+	// The SDK's own warnings would stand in the middle of bake's display.
+	opts := []func(*config.LoadOptions) error{config.WithRetryer(newRetryer), config.WithAppID(appID), config.WithLogger(logging.Nop{})}
 	if a.Region != "" {
 		opts = append(opts, config.WithRegion(a.Region))
 	}

@@ -33,6 +33,7 @@ type Output struct {
 	Name      string         `yaml:"name" bake:"main,required" pattern:"^.{3,128}$" doc:"Its Name tag, by which it is found again."`
 	Image     string         `yaml:"image" pattern:"^ami-[0-9a-f]+$" doc:"Image to start; default: the build's own. In another region: that of the copy."`
 	Machine   launch.Machine `yaml:"machine" doc:"What the instance is like, as in a source."`
+	Open      *Open          `yaml:"open" doc:"Ports that others may connect to: bake keeps a security group bake-NAME for them."`
 	Wait      Wait           `yaml:"wait" doc:"When the new instance counts as good; until then the old one stays."`
 	Protected bool           `yaml:"termination_protection" doc:"Refuse that the instance is terminated by others."`
 
@@ -136,6 +137,9 @@ func (s *starter) run(ctx context.Context) (builder.Published, error) {
 				return builder.Published{}, err
 			}
 		}
+		if err := s.reopen(ctx, now); err != nil {
+			return builder.Published{}, err
+		}
 		if now, err = s.ready(ctx, aws.ToString(now.InstanceId)); err != nil {
 			return builder.Published{}, err
 		}
@@ -154,11 +158,20 @@ func (s *starter) published(i types.Instance, note string, ended []string) build
 		summary += ", in place of " + strings.Join(ended, ", ")
 	}
 	return builder.Published{
-		Values: map[string]string{"id": id, "region": s.cfg.Region, "image": s.image, "address": address(i),
+		Values: map[string]string{"name": s.Name, "id": id, "region": s.cfg.Region, "image": s.image, "address": address(i),
 			"public_ip": aws.ToString(i.PublicIpAddress), "private_ip": aws.ToString(i.PrivateIpAddress), "type": string(i.InstanceType)},
 		Summary:   summary,
 		Unchanged: note == "runs already" && len(ended) == 0,
 	}
+}
+
+// reopen brings the ports of an instance that runs already to what they shall be.
+func (s *starter) reopen(ctx context.Context, i types.Instance) error {
+	if s.Open == nil {
+		return nil
+	}
+	_, err := s.group(ctx, aws.ToString(i.VpcId))
+	return err
 }
 
 // key is what the instance is started from and how: an instance that carries it
@@ -305,6 +318,13 @@ func (s *starter) spec(ctx context.Context, key string) (launch.Spec, []launch.T
 		Tags: map[string]string{"Name": s.Name, amazon.TagRun: string(s.sc.Run), amazon.TagTemplate: s.sc.Plan.Name, amazon.TagKey: key}}
 	if p := s.Machine.Profile; p != nil {
 		spec.Profile = p.Name
+	}
+	if s.Open != nil {
+		group, err := s.group(ctx, resolved.VPC)
+		if err != nil {
+			return none, nil, err
+		}
+		spec.Groups = append(spec.Groups, group)
 	}
 	spec.KeyName, err = s.keyName(ctx)
 	return spec, resolved.Tries, err

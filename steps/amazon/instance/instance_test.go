@@ -2,7 +2,9 @@ package instance_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,6 +109,34 @@ func TestAnInstanceIsStartedOnceAndReplacedWhenTheImageIsAnother(t *testing.T) {
 	third, err := l.publish("run-4", l.images[1], strings.Replace(web, "t3.micro", "t3.small", 1))
 	if err != nil || third.Values["type"] != "t3.small" || len(l.running()) != 1 {
 		t.Errorf("with another type: %+v, %v, %v", third, err, l.running())
+	}
+}
+
+func TestPortsAreOpenedAndClosedAlsoOnAnInstanceThatRuns(t *testing.T) {
+	l := newLab(t)
+	rules := func() string {
+		t.Helper()
+		out, err := l.client.DescribeSecurityGroups(t.Context(), &ec2.DescribeSecurityGroupsInput{Filters: []types.Filter{amazon.Filter("group-name", "bake-web")}})
+		if err != nil || len(out.SecurityGroups) != 1 {
+			t.Fatalf("%d groups, %v", len(out.SecurityGroups), err)
+		}
+		var all []string
+		for _, p := range out.SecurityGroups[0].IpPermissions {
+			for _, r := range p.IpRanges {
+				all = append(all, fmt.Sprint(aws.ToInt32(p.FromPort), " ", aws.ToString(r.CidrIp)))
+			}
+		}
+		slices.Sort(all)
+		return strings.Join(all, ", ")
+	}
+	open := func(what string) string { return strings.Replace(web, `"machine"`, `"open": `+what+`, "machine"`, 1) }
+	first, err := l.publish("run-1", l.images[0], open(`"80"`))
+	if err != nil || rules() != "80 0.0.0.0/0" {
+		t.Fatalf("%v, %s", err, rules())
+	}
+	again, err := l.publish("run-2", l.images[0], open(`{"ports": ["443"], "from": ["10.0.0.0/8", "192.168.0.0/16"]}`))
+	if err != nil || rules() != "443 10.0.0.0/8, 443 192.168.0.0/16" || again.Values["id"] != first.Values["id"] {
+		t.Errorf("%v, %s, %v", err, rules(), again)
 	}
 }
 
