@@ -39,7 +39,8 @@ type world struct {
 	sandbox *sandbox.Sandbox
 	work    string
 	journal *buildertest.Memory
-	before  []string // what is there when nothing was built
+	sources map[string]func() builder.Source // nil: ami alone
+	before  []string                         // what is there when nothing was built
 
 	mu    sync.Mutex
 	calls []string // of AWS, by all processes
@@ -72,8 +73,12 @@ func (w *world) processAt(endpoint string) builder.Catalog {
 	}})
 	cleaners := ami.Cleaners(cloud)
 	maps.Copy(cleaners, image.Cleaners(image.Deps{Cloud: cloud}))
+	sources := w.sources
+	if sources == nil {
+		sources = map[string]func() builder.Source{"ami": ami.New(cloud)}
+	}
 	return builder.Catalog{
-		Sources:      map[string]func() builder.Source{"ami": ami.New(cloud)},
+		Sources:      sources,
 		Provisioners: map[string]func() builder.Provisioner{"script": func() builder.Provisioner { return &script{world: w} }},
 		Outputs:      image.Outputs(image.Deps{Cloud: cloud}),
 		Cleaners:     cleaners,
