@@ -77,18 +77,26 @@ func (a *Agent) path(parts ...string) string {
 	return filepath.Join(append([]string{a.dir}, parts...)...)
 }
 
-// Close ends every container; when it returns none of their processes is left.
-func (a *Agent) Close() error {
+// Stop ends every container, and lets none be started any more.
+func (a *Agent) Stop() {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.closed = true
+	for c := range a.running {
+		c.Kill()
+	}
+}
+
+// Close ends every container; when it returns none of their processes is left.
+// Nobody may be in a call of the agent: Stop, and wait for them, first.
+func (a *Agent) Close() error {
+	a.Stop()
+	a.mu.Lock()
 	var all []*Container
 	for c := range a.running {
 		all = append(all, c)
 	}
 	a.mu.Unlock()
-	for _, c := range all {
-		c.Kill()
-	}
 	for _, c := range all {
 		<-c.Done()
 	}

@@ -72,6 +72,7 @@ func (a *Agent) Start(ctx context.Context, s Spec) (*Container, error) {
 	}
 	if err := c.boot(ctx); err != nil {
 		c.remove()
+		close(c.done)
 		return nil, err
 	}
 	started, failed := make(chan struct{}), make(chan error, 1)

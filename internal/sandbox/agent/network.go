@@ -32,8 +32,11 @@ func (a *Agent) NewNetwork(ctx context.Context, group string, names ...string) (
 		return nil, rootfs.ErrUnsupported
 	}
 	a.mu.Lock()
-	shared := a.shared
+	shared, closed := a.shared, a.closed
 	a.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
 	if shared {
 		return &Network{Address: netip.AddrFrom4([4]byte{127, 0, 0, 1}), agent: a}, nil
 	}

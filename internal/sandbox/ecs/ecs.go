@@ -135,8 +135,9 @@ func (c *T) Close() error {
 	sessions := c.sessions
 	c.mu.Unlock()
 	c.stop()
-	err := c.agent.Close()
+	c.agent.Stop()
 	c.work.Wait()
+	err := c.agent.Close()
 	if sessions != nil {
 		err = errors.Join(err, sessions.Close())
 	}
