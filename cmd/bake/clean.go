@@ -15,6 +15,7 @@ import (
 
 func (a *app) cleanCommand() *cobra.Command {
 	var cache, all, old bool
+	var left leftovers
 	var size sizeFlag
 	cmd := &cobra.Command{
 		Use:   "clean [RUN...]",
@@ -25,8 +26,13 @@ func (a *app) cleanCommand() *cobra.Command {
   bake clean last                 what the last run left behind
   bake clean --cache              also the whole build cache
   bake clean --cache --size 5GiB  the build cache down to 5 GiB, least recently used first
-  bake clean --runs               also the journals and logs of runs that are over`,
+  bake clean --runs               also the journals and logs of runs that are over
+  bake clean --aws                what runs of any machine left in AWS, in all regions: shows it
+  bake clean --aws --yes          and removes it`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if left.aws {
+				return a.cleanAWS(cmd.Context(), args, left)
+			}
 			return a.clean(cmd.Context(), args, cleaning{cache: cache || size > 0, size: int64(size), runs: old, all: all})
 		},
 	}
@@ -34,6 +40,10 @@ func (a *app) cleanCommand() *cobra.Command {
 	a.engineFlags(cmd)
 	f.BoolVar(&cache, "cache", false, "also remove the build cache")
 	f.Var(&size, "size", "with --cache: keep up to this `SIZE` of it, like 5GiB")
+	f.BoolVar(&left.aws, "aws", false, "find what runs of any machine left in AWS, by its tags, in all regions; only shown without --yes")
+	f.BoolVar(&left.all, "all", false, "with --aws: also what has not expired yet, and may belong to a run on another machine")
+	f.BoolVarP(&a.flags.yes, "yes", "y", false, "with --aws: remove what was found")
+	a.awsFlags(cmd)
 	f.BoolVar(&old, "runs", false, "also remove the journals and logs of runs that are over")
 	return cmd
 }

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
+
+	"bake/templates"
 )
 
 // Access says where AWS is called and as whom. Sources and outputs embed it,
@@ -14,7 +17,36 @@ import (
 type Access struct {
 	Region  string `yaml:"region" doc:"AWS region; default: that of the profile or of AWS_REGION."`
 	Profile string `yaml:"profile" doc:"Profile of ~/.aws/config; default: AWS_PROFILE, or the default credentials."`
-	Roles   []Role `yaml:"assume_role" doc:"Roles to assume, one with the rights of the one before."`
+	Roles   Roles  `yaml:"assume_role" doc:"Role to assume: its ARN, or {arn, external_id, ...}; or several, one with the rights of the one before."`
+}
+
+// Roles are one role or several.
+type Roles []Role
+
+// UnmarshalBlock reads an ARN, a mapping, or a list of them.
+func (r *Roles) UnmarshalBlock(b templates.Block) templates.Diagnostics {
+	list := []templates.Block{b}
+	if b.IsList() {
+		list = nil
+		for i := range b.Len() {
+			list = append(list, b.At(strconv.Itoa(i)))
+		}
+	}
+	*r = make(Roles, len(list))
+	var ds templates.Diagnostics
+	for i, one := range list {
+		ds = append(ds, templates.Decode(one, &(*r)[i])...)
+	}
+	return ds
+}
+
+// JSONSchema says so to editors.
+func (*Roles) JSONSchema() map[string]any {
+	text := map[string]any{"type": "string"}
+	texts := map[string]any{"type": "object", "additionalProperties": text}
+	one := []any{text, map[string]any{"type": "object", "additionalProperties": false, "required": []string{"arn"}, "properties": map[string]any{
+		"arn": text, "external_id": text, "session_name": text, "duration": text, "tags": texts, "mfa_serial": text}}}
+	return map[string]any{"anyOf": []any{one[0], one[1], map[string]any{"type": "array", "items": map[string]any{"anyOf": one}}}}
 }
 
 // A Role is assumed with STS AssumeRole.

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -101,9 +102,10 @@ func (c *Cloud) load(ctx context.Context, a Access) (aws.Config, error) {
 // base is the configuration before any role is assumed.
 func (c *Cloud) base(ctx context.Context, a Access) (aws.Config, error) {
 	if c.options.Endpoint != "" {
-		// Nothing of the user's own account is read, the environment included.
+		// Nothing of the user's own account is read but the region: neither
+		// profiles nor credentials, of files or of the environment.
 		return aws.Config{
-			Region: cmp.Or(a.Region, "us-east-1"), BaseEndpoint: &c.options.Endpoint, Retryer: newRetryer, AppID: appID, Logger: logging.Nop{},
+			Region: cmp.Or(a.Region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"), "us-east-1"), BaseEndpoint: &c.options.Endpoint, Retryer: newRetryer, AppID: appID, Logger: logging.Nop{},
 			Credentials: credentials.NewStaticCredentialsProvider("sandbox", "sandbox", ""),
 		}, nil
 	}
