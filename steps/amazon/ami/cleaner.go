@@ -197,7 +197,7 @@ func (c groupCleaner) Delete(ctx context.Context, r builder.Resource) error {
 		_, err := client.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: &r.ID})
 		if !asked && amazon.IsCode(err, "DependencyViolation") {
 			asked = true
-			if id, there := (instanceCleaner{c.connector}).there(ctx, a, amazon.Filter("instance.group-id", r.ID)); there == nil {
+			if id, there := instanceCleaner(c).there(ctx, a, amazon.Filter("instance.group-id", r.ID)); there == nil {
 				return fmt.Errorf("instance %s still uses it", id) // waiting does not help
 			}
 		}
