@@ -3,24 +3,35 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
 
-// TestReadmeTemplateIsValid holds the template that newcomers copy against the
-// language as it is.
-func TestReadmeTemplateIsValid(t *testing.T) {
+// TestReadmeTemplatesAreValid holds the templates that newcomers copy against
+// the language as it is.
+func TestReadmeTemplatesAreValid(t *testing.T) {
 	text, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, rest, ok := strings.Cut(string(text), "```yaml\n")
-	template, _, closed := strings.Cut(rest, "```")
-	if !ok || !closed {
+	if !ok {
 		t.Fatal("the README has no template")
 	}
+	for ok {
+		var template string
+		template, rest, _ = strings.Cut(rest, "```")
+		_, rest, ok = strings.Cut(rest, "```yaml\n")
+		name := strings.TrimPrefix(regexp.MustCompile(`(?m)^name: \S+`).FindString(template), "name: ")
+		t.Run(name, func(t *testing.T) { validReadmeTemplate(t, template) })
+	}
+}
+
+func validReadmeTemplate(t *testing.T, template string) {
 	dir := t.TempDir()
-	for name, text := range map[string]string{"site.yaml": template, "site/index.html": "x"} {
+	task := `{"family": "api", "containerDefinitions": [{"name": "api", "image": "api", "essential": true}]}`
+	for name, text := range map[string]string{"bake.yaml": template, "site/index.html": "x", "bin/api": "x", "api.task.json": task} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -30,7 +41,7 @@ func TestReadmeTemplateIsValid(t *testing.T) {
 		}
 	}
 	var out, errs strings.Builder
-	if code := Main([]string{"validate", filepath.Join(dir, "site.yaml")}, strings.NewReader(""), &out, &errs); code != 0 {
+	if code := Main([]string{"validate", filepath.Join(dir, "bake.yaml")}, strings.NewReader(""), &out, &errs); code != 0 {
 		t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
 	}
 }
