@@ -37,6 +37,7 @@ func scripts() map[string]string {
 		"command -v":                 `command -v cd; command -v nosuch || echo no; command -v cat > /dev/null; echo $?`,
 		"wait":                       `(sleep 0.05; exit 3) & wait $!; echo $?; sleep 0.01 & wait; echo $?`,
 		"globs":                      `touch a1 a2 b1 .h; echo a* ?1 [ab]1 none*; set -f; echo a*`,
+		"cd with options":            `mkdir -p d/-e; cd -- d && cd -L -- -e && basename "$PWD"; cd -- - > /dev/null; basename "$PWD"; cd -L .. ; HOME=$PWD/d; cd --; basename "$PWD"`,
 		"tilde and cd":               `echo ~; mkdir -p d/e; cd d/e; cd ..; basename "$PWD"; cd - > /dev/null; basename "$PWD"`,
 		"umask":                      `umask 077; touch f; mkdir d; stat -c %a f d; umask; umask 022; touch g; stat -c %a g`,
 		"exported variables":         `A=1; export B=2; C=3 sh -c 'echo "$A,$B,$C"'; env | grep '^B='; env -i X=y env; env -u B sh -c 'echo [$B]'`,

@@ -44,6 +44,8 @@ func (t *traps) call(_ context.Context, args []string) ([]string, error) {
 		return t.trap(args[1:]), nil
 	case args[0] == "exec" && len(args) > 1 && !strings.HasPrefix(args[1], "-"):
 		return append([]string{"exec", replacing}, args[1:]...), nil
+	case args[0] == "cd":
+		args = changing(args)
 	case args[0] == "kill" || args[0] == "umask":
 		// The interpreter knows these words but not what they do.
 		args = append([]string{"/bin/" + args[0]}, args[1:]...)
@@ -52,6 +54,21 @@ func (t *traps) call(_ context.Context, args []string) ([]string, error) {
 		return []string{"eval", action + "\n" + shell.Join(args...)}, nil
 	}
 	return args, nil
+}
+
+// changing is a cd without what the interpreter's own takes for a second folder:
+// "--", and -L, which it does anyway.
+func changing(args []string) []string {
+	for i, arg := range args[1:] {
+		switch arg {
+		case "-L":
+			continue
+		case "--":
+			i++
+		}
+		return append([]string{"cd"}, args[1+i:]...)
+	}
+	return args[:1]
 }
 
 // next returns the actions for signals that have come since it was asked last.
