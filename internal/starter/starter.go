@@ -47,7 +47,7 @@ func (e *UnknownError) Hint() string { return "there are: " + strings.Join(e.Kno
 
 // preferred is the order for people who have not seen them: the simplest first.
 func preferred() []string {
-	return []string{"container", "static-site", "debian", "go-service", "graph", "multi-platform"}
+	return []string{"container", "static-site", "debian", "go-service", "ami", "ecs", "graph", "multi-platform"}
 }
 
 // List returns all starters, the ones to begin with first.
