@@ -42,8 +42,8 @@ type Capacity struct {
 
 // Network is where awsvpc tasks are attached.
 type Network struct {
-	Subnets  templates.Strings `yaml:"subnets" bake:"required" doc:"Ids of subnets of one VPC; default: those of the default VPC."`
-	Groups   templates.Strings `yaml:"security_groups" doc:"Ids of security groups; default: that of the VPC."`
+	Subnets  templates.Strings `yaml:"subnets" bake:"required" doc:"Ids of subnets of one VPC, or the word default for those of the default VPC."`
+	Groups   templates.Strings `yaml:"security_groups" doc:"Ids of security groups; if there are none: the default one of the VPC."`
 	PublicIP *bool             `yaml:"public_ip" doc:"Give tasks public addresses."`
 }
 

@@ -32,7 +32,7 @@ type Output struct {
 	CPU       string               `yaml:"cpu" doc:"CPU units of the task, 1024 is one processor; or like \"1 vCPU\"."`
 	Memory    string               `yaml:"memory" doc:"Memory of the task in MiB, or like \"2 GB\"."`
 	TaskRole  string               `yaml:"task_role" doc:"Role of what runs in the containers, name or ARN."`
-	ExecRole  string               `yaml:"execution_role" doc:"Role that pulls images, reads secrets and writes logs, name or ARN; default: ecsTaskExecutionRole, which is made if it is missing."`
+	ExecRole  string               `yaml:"execution_role" doc:"Role that pulls images, reads secrets and writes logs, name or ARN, or the word default for ecsTaskExecutionRole, which is made if it is missing."`
 	Ephemeral int32                `yaml:"ephemeral_storage" min:"21" max:"200" doc:"GiB of disk of a Fargate task."`
 	Platform  string               `yaml:"platform" pattern:"^(linux|windows)/.+$" doc:"Platform of the task, like linux/arm64."`
 

@@ -26,7 +26,7 @@ func (d *deployment) checkRoles(ctx context.Context) ([]Check, error) {
 	var out []Check
 	if aws.ToString(d.def.ExecutionRoleArn) == "" {
 		if why := d.needsExecutionRole(); why != "" {
-			out = append(out, ng("execution role", "name one with `execution_role`", "the task definition has none, but %s", why))
+			out = append(out, ng("execution role", "name one with `execution_role`; the word default stands for ecsTaskExecutionRole, which is made if it is missing", "the task definition has none, but %s", why))
 		}
 	}
 	for _, r := range []struct{ what, name string }{{"execution role", aws.ToString(d.def.ExecutionRoleArn)}, {"task role", aws.ToString(d.def.TaskRoleArn)}} {
