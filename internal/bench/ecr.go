@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
 )
@@ -35,42 +32,12 @@ type ecrPusher struct {
 	uri        string
 }
 
-const benchRegion = "eu-west-1"
-
-// sandbox starts one that all cases share, whose states take no time.
-func (p *ecrPusher) sandbox(ctx context.Context) error {
-	if p.url != "" {
-		return nil
+// ready starts the sandbox of the case, whose states take no time.
+func (p *ecrPusher) ready(ctx context.Context) (err error) {
+	if p.url == "" {
+		p.url, err = p.sandbox(ctx)
 	}
-	if err := p.homes(); err != nil {
-		return err
-	}
-	cmd := p.cmd(p.bake, "sandbox", "-o", "json")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	p.closers = append(p.closers, func() error {
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			return err
-		}
-		return cmd.Wait()
-	})
-	line, err := bufio.NewReader(out).ReadBytes('\n')
-	var told struct {
-		Endpoint string `json:"endpoint"`
-	}
-	if err == nil {
-		err = json.Unmarshal(line, &told)
-	}
-	if err != nil {
-		return fmt.Errorf("starting the sandbox: %w", err)
-	}
-	p.url = told.Endpoint
-	return ctx.Err()
+	return err
 }
 
 // ecrReady gives each run a repository of its own; "again" pushes once before.
@@ -80,7 +47,7 @@ func (p *ecrPusher) ecrReady(c contestant, fresh func(context.Context) error) co
 		if err := setup(ctx); err != nil {
 			return err
 		}
-		if err := p.sandbox(ctx); err != nil || !p.again {
+		if err := p.ready(ctx); err != nil || !p.again {
 			return err
 		}
 		if err := fresh(ctx); err != nil {
@@ -129,7 +96,7 @@ func (p *ecrPusher) peerRepository(ctx context.Context) error {
 
 func (p *ecrPusher) aws(ctx context.Context, args ...string) (string, error) {
 	cmd := p.cmd("aws", append([]string{"--endpoint-url", p.url, "--region", benchRegion}, args...)...)
-	cmd.Env = append(cmd.Env, "AWS_ACCESS_KEY_ID=sandbox", "AWS_SECRET_ACCESS_KEY=sandbox", "AWS_EC2_METADATA_DISABLED=true")
+	cmd.Env = append(cmd.Env, sandboxKeys()...)
 	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("aws %s: %w", strings.Join(args, " "), err)

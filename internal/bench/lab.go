@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A benchmark is one row of the table: the same work by several tools.
@@ -27,6 +28,8 @@ type contestant struct {
 	command func() *exec.Cmd
 	once    bool // one run is enough: it takes long
 	note    string
+	cloud   time.Duration                      // what of a run is not the tool's own: it waits for states of AWS
+	calls   func(context.Context) (int, error) // how many calls of AWS the last run made; nil: it makes none
 }
 
 // A lab is what the contestants share: the engine, the base images, the data.

@@ -89,7 +89,7 @@ func run(ctx context.Context) (err error) {
 	}()
 	report := &report{Machine: machine(), Tools: l.tools.versions(ctx), Runs: s.runs}
 	report.head(os.Stdout)
-	for _, section := range []func(*lab) []benchmark{startCases, sshCases, buildCases, parallelCases, pushCases, ecrCases} {
+	for _, section := range []func(*lab) []benchmark{startCases, sshCases, buildCases, parallelCases, pushCases, ecrCases, amazonCases} {
 		for _, c := range section(l) {
 			if err := l.measure(ctx, c, report); err != nil {
 				return err

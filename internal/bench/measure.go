@@ -29,14 +29,24 @@ type sample struct {
 	// to is not in it.
 	Peak    int64   `json:"peak_bytes,omitempty"`
 	Ratio   float64 `json:"ratio,omitempty"` // to bake's first entry of this case
+	Amazon  *onAWS  `json:"amazon,omitempty"`
 	Skipped string  `json:"skipped,omitempty"`
 	Failed  string  `json:"failed,omitempty"`
 	Note    string  `json:"note,omitempty"`
 }
 
+// onAWS is what a run on AWS is besides its time. Ratios are to bake's.
+type onAWS struct {
+	Cloud      float64 `json:"cloud_seconds"` // the sum of the states that it waits for
+	Own        float64 `json:"own_seconds"`   // the median without them
+	OwnRatio   float64 `json:"own_ratio,omitempty"`
+	Calls      int     `json:"calls"` // of the API, in the last timed run
+	CallsRatio float64 `json:"calls_ratio,omitempty"`
+}
+
 // measure runs all contestants of a case and prints a line for each.
 func (l *lab) measure(ctx context.Context, b benchmark, r *report) error {
-	reference := 0.0
+	var reference *sample
 	for _, c := range b.contestants {
 		if !l.only.MatchString(b.section + "/" + b.name + "/" + c.tool) {
 			continue
@@ -51,16 +61,25 @@ func (l *lab) measure(ctx context.Context, b benchmark, r *report) error {
 			s.Failed = err.Error()
 		}
 		if s.Failed == "" && s.Skipped == "" {
-			if reference == 0 && strings.HasPrefix(c.tool, "bake") {
-				reference = s.Median
+			if reference == nil && strings.HasPrefix(c.tool, "bake") {
+				reference = &s
 			}
-			if reference > 0 {
-				s.Ratio = s.Median / reference
+			if reference != nil {
+				s.compare(*reference)
 			}
 		}
 		r.add(os.Stdout, s)
 	}
 	return nil
+}
+
+// compare says how many times bake's figures these are.
+func (s *sample) compare(bake sample) {
+	s.Ratio = s.Median / bake.Median
+	if s.Amazon != nil && bake.Amazon != nil {
+		s.Amazon.OwnRatio = s.Amazon.Own / bake.Amazon.Own
+		s.Amazon.CallsRatio = float64(s.Amazon.Calls) / float64(bake.Amazon.Calls)
+	}
 }
 
 func (l *lab) sample(ctx context.Context, c contestant, s *sample) error {
@@ -99,6 +118,14 @@ func (l *lab) sample(ctx context.Context, c contestant, s *sample) error {
 		}
 		s.Seconds = append(s.Seconds, took.Seconds())
 		s.Median = median(s.Seconds)
+		if c.calls == nil {
+			continue
+		}
+		n, err := c.calls(ctx)
+		if err != nil {
+			return err
+		}
+		s.Amazon = &onAWS{Cloud: c.cloud.Seconds(), Own: s.Median - c.cloud.Seconds(), Calls: n}
 	}
 	return nil
 }

@@ -113,6 +113,9 @@ func (r *report) add(w io.Writer, s sample) {
 		}
 		spread := fmt.Sprintf("%.3f..%.3f", slices.Min(s.Seconds), slices.Max(s.Seconds))
 		fmt.Fprintf(w, "  %-34s %-26s %8.3f s %7s %6d MB  (%s) %s\n", name, s.Tool, s.Median, ratio, s.Peak>>20, spread, s.Note)
+		if a := s.Amazon; a != nil {
+			fmt.Fprintf(w, "  %-34s %-26s %8.3f s %6.1fx  without the cloud's own %.1f s; %d API calls, %.1fx\n", "", "", a.Own, a.OwnRatio, a.Cloud, a.Calls, a.CallsRatio)
+		}
 	}
 }
 
