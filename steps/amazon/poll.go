@@ -3,19 +3,26 @@ package amazon
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"bake/builder"
 )
 
-// How often a poller asks: after a fifth of the time that its youngest watch has
-// waited, so that nothing is noticed late by more than that; and never more
-// often than soonest, nor less often than latest.
+// How often a poller asks: after a quarter of the time that its youngest watch
+// has waited, so that nothing is noticed late by more than that; and never more
+// often than soonest, nor less often than latest. Of what tells how far it is,
+// it asks after half of the time that it will still take, as it seems.
 const (
-	share   = 5
-	soonest = 250 * time.Millisecond
+	share   = 4
+	soonest = 500 * time.Millisecond
 	latest  = 5 * time.Second
+	// farthest is how long what tells its progress is left alone, and closest
+	// the share of its time that is waited even if it seems to be nearly done.
+	farthest = 10 * time.Second
+	closest  = 40
 	// settling is how long what was just made may be unknown: AWS is eventually
 	// consistent.
 	settling = 2 * time.Minute
@@ -30,6 +37,9 @@ type poller[T any] struct {
 	// describe returns those of ids that exist, by id; up to batch ids.
 	describe func(ctx context.Context, ids []string) (map[string]T, error)
 	batch    int
+	// progress is how far a thing is, between 0 (that may mean unknown) and 1;
+	// nil if things of this kind do not tell.
+	progress func(T) float64
 
 	mu      sync.Mutex
 	watches map[*watch[T]]bool
@@ -41,6 +51,8 @@ type watch[T any] struct {
 	id   string
 	from time.Time
 	news chan observation[T] // the newest only
+	calm bool                // it is in no hurry to learn of a change
+	far  float64             // its progress; of the loop alone
 }
 
 type observation[T any] struct {
@@ -57,7 +69,18 @@ func newPoller[T any](kind string, batch int, describe func(context.Context, []s
 // state, in this goroutine; its error ends the wait. The error is
 // builder.ErrNotFound if there is no such thing, or no longer.
 func (p *poller[T]) wait(ctx context.Context, id string, done func(T) (bool, error)) (T, error) {
-	w := p.add(id)
+	return p.follow(ctx, newWatch[T](id), done)
+}
+
+// guard is wait for who expects no change: it asks as seldom as it may.
+func (p *poller[T]) guard(ctx context.Context, id string, done func(T) (bool, error)) (T, error) {
+	w := newWatch[T](id)
+	w.calm = true
+	return p.follow(ctx, w, done)
+}
+
+func (p *poller[T]) follow(ctx context.Context, w *watch[T], done func(T) (bool, error)) (T, error) {
+	p.add(w)
 	defer p.remove(w)
 	var last T
 	seen := w.from
@@ -75,14 +98,17 @@ func (p *poller[T]) wait(ctx context.Context, id string, done func(T) (bool, err
 					return last, err
 				}
 			case time.Since(seen) > settling:
-				return last, fmt.Errorf("%s %s: %w", p.kind, id, builder.ErrNotFound)
+				return last, fmt.Errorf("%s %s: %w", p.kind, w.id, builder.ErrNotFound)
 			}
 		}
 	}
 }
 
-func (p *poller[T]) add(id string) *watch[T] {
-	w := &watch[T]{id: id, from: time.Now(), news: make(chan observation[T], 1)}
+func newWatch[T any](id string) *watch[T] {
+	return &watch[T]{id: id, from: time.Now(), news: make(chan observation[T], 1)}
+}
+
+func (p *poller[T]) add(w *watch[T]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watches[w] = true
@@ -94,7 +120,6 @@ func (p *poller[T]) add(id string) *watch[T] {
 	case p.wake <- struct{}{}:
 	default: // it is awake
 	}
-	return w
 }
 
 func (p *poller[T]) remove(w *watch[T]) {
@@ -121,7 +146,7 @@ func (p *poller[T]) run() {
 		case <-timer.C:
 		case <-p.wake:
 		}
-		watches, pause := p.current()
+		watches := p.current()
 		if watches == nil {
 			return
 		}
@@ -136,26 +161,40 @@ func (p *poller[T]) run() {
 		} else if isDenied(err) || time.Since(answered) > silence {
 			tell(watches, func(*watch[T]) observation[T] { return observation[T]{err: err} })
 		}
-		timer.Reset(pause)
+		timer.Reset(pause(watches))
 	}
 }
 
-// current returns who watches and how long to wait until the look after this
-// one; nil if nobody does, and then the loop is over.
-func (p *poller[T]) current() ([]*watch[T], time.Duration) {
+// current returns who watches; nil if nobody does, and then the loop is over.
+func (p *poller[T]) current() []*watch[T] {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.watches) == 0 {
 		p.running = false
-		return nil, 0
+		return nil
 	}
-	pause := latest
-	var all []*watch[T]
-	for w := range p.watches {
-		all = append(all, w)
-		pause = min(pause, time.Since(w.from)/share)
+	return slices.Collect(maps.Keys(p.watches))
+}
+
+// pause is how long to wait until the next look.
+func pause[T any](watches []*watch[T]) time.Duration {
+	least := farthest
+	for _, w := range watches {
+		least = min(least, w.pause())
 	}
-	return all, max(pause, soonest)
+	return max(least, soonest)
+}
+
+func (w *watch[T]) pause() time.Duration {
+	waited := time.Since(w.from)
+	switch {
+	case w.calm:
+		return latest
+	case w.far <= 0 || w.far >= 1:
+		return min(waited/share, latest)
+	}
+	left := time.Duration(float64(waited) * (1 - w.far) / w.far)
+	return max(left/2, min(waited/closest, latest))
 }
 
 // look asks for everything that is watched and tells each watch what it is now.
@@ -184,6 +223,9 @@ func (p *poller[T]) look(watches []*watch[T]) error {
 	}
 	tell(watches, func(w *watch[T]) observation[T] {
 		v, ok := found[w.id]
+		if ok && p.progress != nil {
+			w.far = p.progress(v)
+		}
 		return observation[T]{found: ok, value: v}
 	})
 	return nil

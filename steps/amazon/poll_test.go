@@ -135,3 +135,40 @@ func TestManyIdsAreAskedForInBatches(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatTellsItsProgressIsAskedForWhenItMayBeDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, takes := range []time.Duration{30 * time.Second, time.Minute, 10 * time.Minute} {
+			calls, from := 0, time.Now()
+			p := newPoller("thing", perCall, func(_ context.Context, ids []string) (map[string]float64, error) {
+				calls++
+				return map[string]float64{ids[0]: min(1, time.Since(from).Seconds()/takes.Seconds())}, nil
+			})
+			p.progress = func(far float64) float64 { return far }
+			if _, err := p.wait(t.Context(), "a", func(far float64) (bool, error) { return far == 1, nil }); err != nil {
+				t.Error(err)
+			}
+			late := time.Since(from) - takes
+			if most := 12 + int(takes/farthest); calls > most || late > max(soonest, takes/closest) {
+				t.Errorf("%v: %d calls, want at most %d; %v late", takes, calls, most, late)
+			}
+		}
+	})
+}
+
+func TestAGuardAsksSeldomAndEndsWithTheError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		p := newPoller("thing", perCall, counter(&calls))
+		from, gone := time.Now(), errors.New("gone")
+		_, err := p.guard(t.Context(), "a", func(int64) (bool, error) {
+			if time.Since(from) > time.Minute {
+				return false, gone
+			}
+			return false, nil
+		})
+		if !errors.Is(err, gone) || calls.Load() > int64(time.Minute/latest)+2 {
+			t.Errorf("%d calls, then %v", calls.Load(), err)
+		}
+	})
+}

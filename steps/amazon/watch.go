@@ -2,6 +2,7 @@ package amazon
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,7 +27,27 @@ type watches struct {
 // (DescribeInstances), or returns an error. All waits of a process share their
 // calls. The error is builder.ErrNotFound if there is no such instance.
 func (c *Cloud) WaitInstance(ctx context.Context, a Access, id string, done func(types.Instance) (bool, error)) (types.Instance, error) {
-	return wait(ctx, c, a, id, &c.watches.instances, done, func(client *ec2.Client) *poller[types.Instance] {
+	p, err := c.instances(ctx, a)
+	if err != nil {
+		return types.Instance{}, err
+	}
+	i, err := p.wait(ctx, id, done)
+	return i, c.explained(ctx, a, err)
+}
+
+// GuardInstance is WaitInstance for who expects that nothing happens to the
+// instance and does something else meanwhile: its state is asked for seldom.
+func (c *Cloud) GuardInstance(ctx context.Context, a Access, id string, check func(types.Instance) error) error {
+	p, err := c.instances(ctx, a)
+	if err != nil {
+		return err
+	}
+	_, err = p.guard(ctx, id, func(i types.Instance) (bool, error) { return false, check(i) })
+	return c.explained(ctx, a, err)
+}
+
+func (c *Cloud) instances(ctx context.Context, a Access) (*poller[types.Instance], error) {
+	return pollerOf(ctx, c, a, &c.watches.instances, func(client *ec2.Client) *poller[types.Instance] {
 		return newPoller("instance", perCall, func(ctx context.Context, ids []string) (map[string]types.Instance, error) {
 			found := map[string]types.Instance{}
 			pages := ec2.NewDescribeInstancesPaginator(client, &ec2.DescribeInstancesInput{Filters: []types.Filter{Filter("instance-id", ids...)}})
@@ -65,13 +86,19 @@ func (c *Cloud) WaitImage(ctx context.Context, a Access, id string, done func(ty
 // WaitSnapshot is like WaitInstance for a snapshot (DescribeSnapshots, own ones).
 func (c *Cloud) WaitSnapshot(ctx context.Context, a Access, id string, done func(types.Snapshot) (bool, error)) (types.Snapshot, error) {
 	return wait(ctx, c, a, id, &c.watches.snapshots, done, func(client *ec2.Client) *poller[types.Snapshot] {
-		return newPoller("snapshot", perCall, func(ctx context.Context, ids []string) (map[string]types.Snapshot, error) {
+		p := newPoller("snapshot", perCall, func(ctx context.Context, ids []string) (map[string]types.Snapshot, error) {
 			out, err := client.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: []types.Filter{Filter("snapshot-id", ids...)}})
 			if err != nil {
 				return nil, err
 			}
 			return byID(out.Snapshots, func(s types.Snapshot) *string { return s.SnapshotId }), nil
 		})
+		p.progress = func(s types.Snapshot) float64 {
+			var percent float64
+			_, _ = fmt.Sscanf(aws.ToString(s.Progress), "%g%%", &percent) // "" before it begins
+			return percent / 100
+		}
+		return p
 	})
 }
 
@@ -107,15 +134,26 @@ func byID[T any](list []T, id func(T) *string) map[string]T {
 	return found
 }
 
-// wait finds or makes the poller of an access and waits with it.
+// wait waits with the poller of an access.
 func wait[T any](ctx context.Context, c *Cloud, a Access, id string, pollers *map[string]*poller[T],
 	done func(T) (bool, error), make_ func(*ec2.Client) *poller[T]) (T, error) {
-	cfg, err := c.Config(ctx, a)
+	p, err := pollerOf(ctx, c, a, pollers, make_)
 	if err != nil {
 		var none T
 		return none, err
 	}
+	v, err := p.wait(ctx, id, done)
+	return v, c.explained(ctx, a, err)
+}
+
+// pollerOf finds or makes the poller of an access.
+func pollerOf[T any](ctx context.Context, c *Cloud, a Access, pollers *map[string]*poller[T], make_ func(*ec2.Client) *poller[T]) (*poller[T], error) {
+	cfg, err := c.Config(ctx, a)
+	if err != nil {
+		return nil, err
+	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if *pollers == nil {
 		*pollers = map[string]*poller[T]{}
 	}
@@ -124,10 +162,13 @@ func wait[T any](ctx context.Context, c *Cloud, a Access, id string, pollers *ma
 		p = make_(ec2.NewFromConfig(cfg))
 		(*pollers)[a.key()] = p
 	}
-	c.mu.Unlock()
-	v, err := p.wait(ctx, id, done)
-	if err != nil {
-		return v, c.Explain(ctx, a, err)
+	return p, nil
+}
+
+// explained is Explain for what may be no error.
+func (c *Cloud) explained(ctx context.Context, a Access, err error) error {
+	if err == nil {
+		return nil
 	}
-	return v, nil
+	return c.Explain(ctx, a, err)
 }

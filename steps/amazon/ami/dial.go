@@ -106,7 +106,7 @@ func (s *Build) connect(ctx context.Context, sc *builder.Scope, m builder.Machin
 		if pause(ctx, watchAfter) != nil {
 			return
 		}
-		_, err := s.cloud.WaitInstance(ctx, access, m.ID, func(i types.Instance) (bool, error) { return false, launch.Alive(i) })
+		err := s.cloud.GuardInstance(ctx, access, m.ID, launch.Alive)
 		if died, ok := errors.AsType[*launch.Died](err); ok {
 			cancel(died)
 		}
