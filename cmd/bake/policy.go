@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -43,9 +44,12 @@ func (a *app) policy(file, as string) error {
 	if err != nil {
 		return err
 	}
-	statements, err := permissions(r.loaded.plan, w.catalog, r.loaded.template.Env)
+	statements, unknown, err := permissions(r.loaded.plan, w.catalog, r.loaded.template.Env)
 	if err != nil {
 		return err
+	}
+	for _, kind := range unknown {
+		fmt.Fprintf(a.stderr, "warning: what %s needs is not known and is missing from the policy\n", kind)
 	}
 	others := actors(statements)
 	if as != "" && !slices.Contains(others, as) {
@@ -58,6 +62,9 @@ func (a *app) policy(file, as string) error {
 		}
 	}
 	doc := permit.Merge(mine)
+	if doc.Statements == nil && len(unknown) > 0 {
+		return usagef("", "nothing is known of what %s needs on AWS", file)
+	}
 	if doc.Statements == nil {
 		return usagef("", "%s calls nothing on AWS", file)
 	}
@@ -86,35 +93,54 @@ func actors(all []permit.Statement) []string {
 	return out
 }
 
-// permissions collects what the sources and outputs of a plan ask for.
-func permissions(p *builder.Plan, cat builder.Catalog, env *templates.Env) ([]permit.Statement, error) {
+// permissions collects what the sources and outputs of a plan ask for, and which
+// of them call AWS without saying what for.
+func permissions(p *builder.Plan, cat builder.Catalog, env *templates.Env) (all []permit.Statement, unknown []string, err error) {
 	home, err := image.SourceAccess(p)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var all []permit.Statement
 	for _, b := range p.Builds {
 		for _, s := range b.Steps {
-			var kind any
-			switch s.Phase {
-			case builder.Open:
-				kind = cat.Sources[s.Kind]()
-			case builder.Publish:
-				kind = cat.Outputs[s.Kind]()
-			}
+			kind := made(cat, s)
 			asker, ok := kind.(permit.Asker)
 			if !ok {
+				if callsAWS(kind) && !slices.Contains(unknown, s.Kind) {
+					unknown = append(unknown, s.Kind)
+				}
 				continue
 			}
 			block, err := templates.FromJSON(s.Config, s.Pos, env)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if err := templates.Decode(block, asker).Err(); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			all = append(all, asker.Permissions(permit.Env{Plan: p, Build: b.Name, Home: home})...)
 		}
 	}
-	return all, nil
+	return all, unknown, nil
+}
+
+// made is the source or the output of a step; nil if it is another.
+func made(cat builder.Catalog, s builder.Step) any {
+	switch s.Phase {
+	case builder.Open:
+		return cat.Sources[s.Kind]()
+	case builder.Publish:
+		return cat.Outputs[s.Kind]()
+	}
+	return nil
+}
+
+// callsAWS reports whether a template says of the kind where and as whom it
+// calls AWS.
+func callsAWS(kind any) bool {
+	t := reflect.TypeOf(kind)
+	if t == nil || t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
+		return false
+	}
+	access, ok := t.Elem().FieldByName("Access")
+	return ok && access.Type == reflect.TypeFor[amazon.Access]()
 }

@@ -56,7 +56,11 @@ func (g *Guard) ec2Needs(c *api.Call, r *api.Request) []need {
 	tags, kindsTagged := requestTags(r)
 	var all []need
 	for _, kind := range creates()[c.Action] {
-		all = append(all, need{action, ec2Resource(c, kind, "*"), born(tags[kind])})
+		id := "*"
+		if kind == "key-pair" && r.Form.Get("KeyName") != "" {
+			id = r.Form.Get("KeyName") // ARNs of key pairs have names, which are known beforehand
+		}
+		all = append(all, need{action, ec2Resource(c, kind, id), born(tags[kind])})
 	}
 	for _, n := range g.named(c, r) {
 		n.action = action

@@ -19,7 +19,7 @@ func (o *AMI) Permissions(env permit.Env) []permit.Statement {
 		}
 		local := append(at.here(env), copying(env)...)
 		if at.encrypted() {
-			local = append(local, encryption(env, at.KMSKey)...)
+			local = append(local, permit.Encryption(env, at.KMSKey)...)
 		}
 		foreign := c.Profile != "" || len(c.Roles) > 0
 		for _, s := range local {
@@ -37,7 +37,7 @@ func (o *AMI) Permissions(env permit.Env) []permit.Statement {
 		}
 	}
 	if o.encrypted() {
-		all = append(all, encryption(env, o.KMSKey)...)
+		all = append(all, permit.Encryption(env, o.KMSKey)...)
 		all = append(all, copying(env)...) // where the machine was not started with it
 	}
 	return all
@@ -99,25 +99,6 @@ func lending(env permit.Env) []permit.Statement {
 		{Sid: "DescribeAndShareImages", Actions: []string{"ec2:ModifyImageAttribute"}, Resources: []string{env.EC2("image")}, Conditions: []permit.Condition{env.Tag()}},
 		{Sid: "AskAboutKeys", Actions: []string{"kms:DescribeKey"}},
 	}
-}
-
-// encryption is the use of a KMS key by EBS for the caller.
-func encryption(env permit.Env, key string) []permit.Statement {
-	keys := "arn:" + env.Partition() + ":kms:*:*:key/*"
-	use := permit.Statement{Sid: "UseKeys", Actions: []string{"kms:DescribeKey", "kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"}, Resources: []string{keys}}
-	grant := permit.Statement{Sid: "LendKeysToEBS", Actions: []string{"kms:CreateGrant"}, Resources: []string{keys},
-		Conditions: []permit.Condition{{Operator: "Bool", Key: "kms:GrantIsForAWSResource", Values: []string{"true"}}}}
-	switch {
-	case strings.HasPrefix(key, "alias/"):
-		named := permit.Condition{Operator: "ForAnyValue:StringEquals", Key: "kms:ResourceAliases", Values: []string{key}}
-		use.Conditions, grant.Conditions = append(use.Conditions, named), append(grant.Conditions, named)
-	case strings.Contains(key, ":key/"):
-		use.Resources, grant.Resources = []string{key}, []string{key}
-	case key != "":
-		one := strings.TrimSuffix(keys, "*") + strings.TrimPrefix(key, "key/")
-		use.Resources, grant.Resources = []string{one}, []string{one}
-	}
-	return []permit.Statement{use, grant}
 }
 
 // Permissions is what setting SSM parameters has to be allowed.

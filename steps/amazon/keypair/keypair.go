@@ -93,7 +93,7 @@ func replace(ctx context.Context, client *ec2.Client, old types.KeyPairInfo, key
 		all[aws.ToString(t.Key)] = aws.ToString(t.Value)
 	}
 	maps.Copy(all, tags)
-	if _, err := client.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyPairId: old.KeyPairId}); err != nil {
+	if _, err := client.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: &name}); err != nil {
 		return fmt.Errorf("replacing key pair %s: %w", name, err)
 	}
 	// Between the two calls the name stands for nothing: an interruption waits.

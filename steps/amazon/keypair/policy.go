@@ -1,0 +1,29 @@
+package keypair
+
+import (
+	"maps"
+	"slices"
+
+	"bake/steps/amazon/permit"
+)
+
+// Permissions is what keeping the key pair has to be allowed.
+func (o *Output) Permissions(env permit.Env) []permit.Statement {
+	return env.Under(o.Access, Permissions(env.At(o.Region), o.Name, o.Tags)...)
+}
+
+// Permissions is what Ensure has to be allowed for the key pair of a name. Its
+// ARN ends with the name.
+func Permissions(env permit.Env, name string, tags map[string]string) []permit.Statement {
+	all := []permit.Statement{
+		permit.Read("ec2:DescribeKeyPairs"),
+		{Sid: "KeepKeyPairs", Actions: []string{"ec2:ImportKeyPair", "ec2:DeleteKeyPair"}, Resources: []string{env.ARN("ec2", "key-pair/"+permit.Any(name))}},
+		// The tags that an older pair has go on, whatever they are.
+		{Sid: "TagNewKeyPairs", Actions: []string{"ec2:CreateTags"}, Resources: []string{env.ARN("ec2", "key-pair/*")}, Conditions: []permit.Condition{permit.Creating("ImportKeyPair")}},
+	}
+	if len(tags) > 0 {
+		all = append(all, permit.Statement{Sid: "TagKeyPairs", Actions: []string{"ec2:CreateTags"}, Resources: []string{env.ARN("ec2", "key-pair/*")},
+			Conditions: []permit.Condition{{Operator: "ForAllValues:StringEquals", Key: "aws:TagKeys", Values: slices.Sorted(maps.Keys(tags))}}})
+	}
+	return all
+}

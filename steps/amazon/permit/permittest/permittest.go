@@ -1,0 +1,94 @@
+// Package permittest holds policies against the calls that are made in a
+// sandbox: what runs there is a user who may do what a policy allows.
+package permittest
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+
+	"bake/builder"
+	"bake/internal/sandbox"
+	"bake/internal/sandbox/sandboxtest"
+	"bake/steps/amazon"
+	"bake/steps/amazon/permit"
+)
+
+const region, user = "eu-west-1", "ci"
+
+// Document is the policy of one output of a template of the name.
+func Document(template string, out builder.Output) permit.Document {
+	return permit.Merge(out.(permit.Asker).Permissions(permit.Env{Plan: &builder.Plan{Name: template}}))
+}
+
+// Limit makes callers that use the environment's credentials a user who may do
+// what the policy allows and nothing else. What was called before is forgotten.
+func Limit(t *testing.T, box *sandbox.Sandbox, doc permit.Document) *amazon.Cloud {
+	t.Helper()
+	text, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, policy := user, string(text)
+	admin := iam.NewFromConfig(sandboxtest.Config(box, region))
+	if _, err := admin.CreateUser(t.Context(), &iam.CreateUserInput{UserName: &name}); err != nil && !amazon.IsCode(err, "EntityAlreadyExists") {
+		t.Fatal(err)
+	}
+	if _, err := admin.PutUserPolicy(t.Context(), &iam.PutUserPolicyInput{UserName: &name, PolicyName: &name, PolicyDocument: &policy}); err != nil {
+		t.Fatal(err)
+	}
+	key, err := admin.CreateAccessKey(t.Context(), &iam.CreateAccessKeyInput{UserName: &name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range map[string]string{"AWS_ENDPOINT_URL": box.URL, "AWS_ACCESS_KEY_ID": *key.AccessKey.AccessKeyId, "AWS_SECRET_ACCESS_KEY": *key.AccessKey.SecretAccessKey,
+		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true", "AWS_PROFILE": "", "AWS_SESSION_TOKEN": "", "AWS_REGION": region} {
+		t.Setenv(k, v)
+	}
+	box.Faults.Forget()
+	return amazon.New(amazon.Options{})
+}
+
+// Covers fails the test if the user called what the policy does not name, or if
+// the user called nothing.
+func Covers(t *testing.T, box *sandbox.Sandbox, doc permit.Document) {
+	t.Helper()
+	var called []string
+	for _, c := range box.Faults.Calls() {
+		if action := name(c.Service) + ":" + c.Action; strings.HasSuffix(c.Caller, ":user/"+user) && action != "sts:GetCallerIdentity" {
+			called = append(called, action)
+		}
+	}
+	slices.Sort(called)
+	for _, action := range slices.Compact(called) {
+		if !slices.Contains(doc.Actions(), action) {
+			t.Errorf("%s was called and is not in the policy", action)
+		}
+	}
+	if len(called) == 0 {
+		t.Error("nothing was called as the user of the policy")
+	}
+}
+
+// name is what a service's actions begin with in policies.
+func name(service string) string {
+	if service == "monitoring" {
+		return "cloudwatch"
+	}
+	return service
+}
+
+// Without is the policy without the statements of a Sid. The test fails if
+// there are none.
+func Without(t *testing.T, doc permit.Document, sid string) permit.Document {
+	t.Helper()
+	less := doc
+	less.Statements = slices.DeleteFunc(slices.Clone(doc.Statements), func(s permit.Allowed) bool { return s.Sid == sid })
+	if len(less.Statements) == len(doc.Statements) {
+		t.Fatalf("the policy has no statement %s", sid)
+	}
+	return less
+}
