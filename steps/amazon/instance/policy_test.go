@@ -4,12 +4,16 @@ import (
 	"strings"
 	"testing"
 
+	"bake/internal/need"
+	"bake/internal/sandbox/machinetest"
 	"bake/steps/amazon/instance"
 	"bake/steps/amazon/permit/permittest"
 	"bake/templates"
 )
 
 func TestAnInstanceIsStartedOpenedAndReplacedUnderThePolicyThatIsPrinted(t *testing.T) {
+	need.Root(t)
+	machinetest.Program(t)
 	l := newLab(t)
 	text := strings.Replace(web, `"machine"`, `"open": "80", "machine"`, 1)
 	asked := instance.New(nil)()

@@ -5,12 +5,16 @@ import (
 
 	"bake/builder"
 	"bake/builder/buildertest"
+	"bake/internal/need"
+	"bake/internal/sandbox/machinetest"
 	"bake/steps/amazon/ami"
 	"bake/steps/amazon/permit/permittest"
 	"bake/steps/amazon/volume"
 )
 
 func TestAVolumeIsMadeChangedAndMovedUnderThePolicyThatIsPrinted(t *testing.T) {
+	need.Root(t)
+	machinetest.Program(t)
 	l := newLab(t)
 	first, second := l.instance(), l.instance()
 	output := func(size, team, instance string) string {
