@@ -13,17 +13,15 @@ import (
 // pace scales all states of the sandbox alike.
 const pace = 0.05
 
-// What the states of an AMI build take on AWS, and in the sandbox at pace 1.
-// bake terminates the machine while the snapshot is made; Packer waits for the
-// machine's end, and nothing of that wait is held against it.
+// What the states of an AMI build take on AWS, and in the sandbox at pace 1. Both
+// tools wait for the end of the machine before they remove its security group.
 const (
 	bootTime      = 20 * time.Second
 	stopTime      = 10 * time.Second
-	snapshotTime  = 60 * time.Second
+	snapshotTime  = 64 * time.Second // of 8 GiB
 	terminateTime = 10 * time.Second
 
-	bakeStates   = bootTime + stopTime + snapshotTime
-	packerStates = bakeStates + terminateTime
+	states = bootTime + stopTime + snapshotTime + terminateTime
 )
 
 // amazonCases bake AMIs in the sandbox, whose states take realistic time. What
@@ -76,7 +74,7 @@ func (w *amiWork) contestants() []contestant {
 // bakes is bake; each run makes an image of its own.
 func (w *amiWork) bakes() contestant {
 	file := w.name + ".yaml"
-	return contestant{tool: "bake", setup: w.up, cloud: scaled(bakeStates), calls: w.calls,
+	return contestant{tool: "bake", setup: w.up, cloud: scaled(states), calls: w.calls,
 		before: func(ctx context.Context) error {
 			var b strings.Builder
 			b.WriteString("name: bench\nsource:\n  ami: {owner: amazon, name: al2023-ami-2023.*-x86_64, newest: true, region: " + benchRegion + "}\nsteps:\n")
@@ -95,7 +93,7 @@ func (w *amiWork) bakes() contestant {
 // packer is the same for packer, with more environment.
 func (w *amiWork) packer(tool string, env ...string) contestant {
 	file := w.name + ".json"
-	return contestant{tool: tool, needs: "packer", setup: w.up, cloud: scaled(packerStates), calls: w.calls,
+	return contestant{tool: tool, needs: "packer", setup: w.up, cloud: scaled(states), calls: w.calls,
 		before: func(ctx context.Context) error {
 			text, err := json.Marshal(map[string]any{"builders": []any{w.builder()}, "provisioners": w.provisioners()})
 			if err != nil {
