@@ -110,6 +110,24 @@ func TestThrottledCallsAreMadeAgain(t *testing.T) {
 	}
 }
 
+func TestADeniedCallNamesTheStatementThatIsMissing(t *testing.T) {
+	s := sandboxtest.Start(t)
+	may := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["sts:*"],"Resource":"*"}]}`
+	arn := role(t, s, "poor", "arn:aws:iam::"+account+":root", `{}`, may)
+	cloud := amazon.New(amazon.Options{Endpoint: s.URL})
+	a := amazon.Access{Region: "eu-west-1", Roles: []amazon.Role{{ARN: arn}}}
+	cfg, err := cloud.Config(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = iam.NewFromConfig(cfg).GetRole(t.Context(), &iam.GetRoleInput{RoleName: aws.String("poor")})
+	err = cloud.Explain(t.Context(), a, err)
+	var e *amazon.Explained
+	if !errors.As(err, &e) || !strings.Contains(e.Hint(), `"Action": "iam:GetRole"`) || !strings.Contains(e.Hint(), arn) {
+		t.Errorf("%v\nhint: %v", err, e)
+	}
+}
+
 func TestTheUsersOwnCredentialsStayOutOfTheSandbox(t *testing.T) {
 	s := sandboxtest.Start(t)
 	file := filepath.Join(t.TempDir(), "config")
