@@ -207,7 +207,7 @@ func (g *download) script(offset int64) string {
 	}
 	quoted := shell.Quote(name)
 	var s strings.Builder
-	fmt.Fprintf(&s, "cd -- %s 2>/dev/null || exit %d\n[ -e %s ] || [ -L %s ] || exit %d\n", shell.Quote(dir), exitNotFound, quoted, quoted, exitNotFound)
+	fmt.Fprintf(&s, "cd %s 2>/dev/null || exit %d\n[ -e %s ] || [ -L %s ] || exit %d\n", shell.Quote(dir), exitNotFound, quoted, quoted, exitNotFound)
 	if offset > 0 {
 		fmt.Fprintf(&s, "{ %s; echo bake-status $? >&2; } | tail -c +%d", g.pack(name, ""), offset+1)
 		if g.squeeze != "" {
@@ -280,7 +280,7 @@ func (g *download) verify(ctx context.Context) error {
 	}
 	var out strings.Builder
 	dir, name := path.Dir(g.src), "./"+path.Base(g.src)
-	script := "cd -- " + shell.Quote(dir) + " && " + g.pack(name, "") + " | cksum"
+	script := "cd " + shell.Quote(dir) + " && " + g.pack(name, "") + " | cksum"
 	err := g.m.do(ctx, job{call: shell.Call{Script: script, Env: map[string]string{"LC_ALL": "C"}, Home: true}, as: g.m.identity(""), stdout: &out})
 	if err != nil {
 		return fmt.Errorf("checking %s: %w", g.src, err)

@@ -275,7 +275,7 @@ func (p *put) extract(body *bytes.Buffer) error {
 		}
 		body = packed
 	}
-	script := "mkdir -p -- " + shell.Quote(p.dst) + " && cd -- " + shell.Quote(p.dst) + " && exec " + unpack(p.facts, p.squeeze)
+	script := "mkdir -p -- " + shell.Quote(p.dst) + " && cd " + shell.Quote(p.dst) + " && exec " + unpack(p.facts, p.squeeze)
 	return p.m.stream(p.ctx, "unpacking files below "+p.dst, script, p.spread, func() io.Reader { return bytes.NewReader(body.Bytes()) })
 }
 

@@ -4,7 +4,6 @@ package machinetest
 
 import (
 	"context"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"os"
@@ -22,9 +21,9 @@ import (
 	"bake/internal/need"
 )
 
-// Program makes sure that machines run a static program: the test's own, or one
-// that is built for it, if the test is linked to C libraries (as with -race).
-// It sets builtin.BinaryVariable for the whole process, once.
+// Program makes sure that machines run a program of bake's: a test's own binary
+// is not the shell and the utilities of the built-in base, and may be linked to
+// C libraries. It sets builtin.BinaryVariable for the whole process, once.
 func Program(t testing.TB) {
 	t.Helper()
 	if os.Getenv(builtin.BinaryVariable) != "" {
@@ -34,17 +33,11 @@ func Program(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if path != "" {
-		os.Setenv(builtin.BinaryVariable, path)
-	}
+	os.Setenv(builtin.BinaryVariable, path)
 }
 
-// buildProgram returns the path of the program, "" if the test itself will do.
-// It lies in the user's cache, so that it is linked when it has changed only.
+// buildProgram returns the path of the program. It lies in the user's cache, so that it is linked when it has changed only.
 var buildProgram = sync.OnceValues(func() (string, error) {
-	if static("/proc/self/exe") {
-		return "", nil
-	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
@@ -63,20 +56,6 @@ var buildProgram = sync.OnceValues(func() (string, error) {
 	}
 	return path, nil
 })
-
-func static(path string) bool {
-	f, err := elf.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP {
-			return false
-		}
-	}
-	return true
-}
 
 // Builtin is bake's built-in base.
 func Builtin(t testing.TB) v1.Image {

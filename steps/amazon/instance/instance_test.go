@@ -16,6 +16,7 @@ import (
 	"bake/builder/buildertest"
 	"bake/internal/sandbox"
 	"bake/internal/sandbox/api"
+	"bake/internal/sandbox/machinetest"
 	"bake/internal/sandbox/sandboxtest"
 	"bake/steps/amazon"
 	"bake/steps/amazon/ami"
@@ -36,6 +37,7 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
+	machinetest.Program(t)
 	s := sandboxtest.Start(t)
 	l := &lab{Sandbox: s, t: t, cloud: amazon.New(amazon.Options{Endpoint: s.URL}), client: ec2.NewFromConfig(sandboxtest.Config(s, region))}
 	out, err := l.client.DescribeImages(t.Context(), &ec2.DescribeImagesInput{Owners: []string{"amazon"}, Filters: []types.Filter{amazon.Filter("architecture", "x86_64")}})

@@ -15,6 +15,7 @@ import (
 	"bake/builder/buildertest"
 	"bake/internal/sandbox"
 	"bake/internal/sandbox/api"
+	"bake/internal/sandbox/machinetest"
 	"bake/internal/sandbox/sandboxtest"
 	"bake/steps/amazon"
 	"bake/steps/amazon/ami"
@@ -33,6 +34,7 @@ type lab struct {
 }
 
 func newLab(t *testing.T) *lab {
+	machinetest.Program(t)
 	s := sandboxtest.Start(t)
 	return &lab{s, t, amazon.New(amazon.Options{Endpoint: s.URL}), ec2.NewFromConfig(sandboxtest.Config(s, region))}
 }
