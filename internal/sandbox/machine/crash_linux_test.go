@@ -51,8 +51,18 @@ func TestAfterAKillNothingIsLeftAndTheMachineStartsAgain(t *testing.T) {
 	if len(belowOf(t, cmd.Process.Pid)) == 0 {
 		t.Fatal("the machine does not run")
 	}
-	namespaces := netNamespaces(t)
 	children := belowOf(t, cmd.Process.Pid)
+	networks := map[string]bool{} // the machine's own: those of other tests come and go
+	for _, pid := range children {
+		if ns, err := os.Readlink("/proc/" + pid + "/ns/net"); err == nil {
+			networks[ns] = true
+		}
+	}
+	if own, err := os.Readlink("/proc/self/ns/net"); err != nil {
+		t.Fatal(err)
+	} else if delete(networks, own); len(networks) == 0 {
+		t.Fatal("the machine has no network of its own")
+	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +75,18 @@ func TestAfterAKillNothingIsLeftAndTheMachineStartsAgain(t *testing.T) {
 		}
 		return true
 	})
-	await(t, "the machine's network to go", func() bool { return netNamespaces(t) < namespaces || namespaces == 0 })
+	await(t, "the machine's network to go", func() bool {
+		links, err := filepath.Glob("/proc/[0-9]*/ns/net")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, link := range links {
+			if ns, err := os.Readlink(link); err == nil && networks[ns] {
+				return false
+			}
+		}
+		return true
+	})
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil || strings.Contains(string(mounts), dir) {
 		t.Errorf("mounts are left: %v\n%s", err, mounts)
@@ -104,22 +125,6 @@ func belowOf(t *testing.T, pid int) []string {
 		}
 	}
 	return all
-}
-
-// netNamespaces counts the networks that processes are in.
-func netNamespaces(t *testing.T) int {
-	t.Helper()
-	links, err := filepath.Glob("/proc/[0-9]*/ns/net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[string]bool{}
-	for _, l := range links {
-		if to, err := os.Readlink(l); err == nil {
-			seen[to] = true
-		}
-	}
-	return len(seen)
 }
 
 func TestAFolderIsOneProcesssAndADiskOneMachines(t *testing.T) {
