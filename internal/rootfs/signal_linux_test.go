@@ -5,31 +5,48 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	"bake/internal/rootfs"
 )
 
+// ready tells when a program has said that it is.
+type ready struct {
+	bytes.Buffer
+	said chan struct{}
+	once sync.Once
+}
+
+func (r *ready) Write(p []byte) (int, error) {
+	n, err := r.Buffer.Write(p)
+	if strings.Contains(r.String(), "ready\n") {
+		r.once.Do(func() { close(r.said) })
+	}
+	return n, err
+}
+
 func TestASignalReachesTheProgramAndNoOther(t *testing.T) {
 	c := newBox(t).start()
-	signals, started := make(chan int, 1), make(chan struct{})
-	var out bytes.Buffer
+	signals, out := make(chan int, 1), &ready{said: make(chan struct{})}
+	started := false
 	go func() {
-		<-started
+		<-out.said // the trap is set
 		signals <- int(syscall.SIGTERM)
 	}()
 	err := c.Run(context.Background(), rootfs.Process{
-		Argv:   []string{"sh", "-c", "sleep 60 & child=$!; trap 'kill -0 $child && echo child lives; exit 7' TERM; wait"},
-		Stdout: &out, Stderr: &out, Signals: signals,
-		Started: func() { close(started) },
+		Argv:   []string{"sh", "-c", "sleep 60 & child=$!; trap 'kill -0 $child && echo child lives; exit 7' TERM; echo ready; wait"},
+		Stdout: out, Stderr: out, Signals: signals,
+		Started: func() { started = true },
 	})
 	var exit *rootfs.ExitError
-	if errors.As(err, &exit) && exit.Signal == int(syscall.SIGTERM) {
-		t.Skip("the signal came before the trap was set") // the kernel's order, not ours
-	}
-	if exit == nil || exit.Code != 7 || out.String() != "child lives\n" {
+	if !errors.As(err, &exit) || exit.Code != 7 || out.String() != "ready\nchild lives\n" {
 		t.Errorf("got %v, output %q; want exit status 7 of the trap", err, out.String())
+	}
+	if !started {
+		t.Error("the start was not told")
 	}
 }
 
