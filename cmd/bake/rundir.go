@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/sys/atomicwriter"
+
 	"bake/builder"
 	"bake/builder/journal"
 )
@@ -61,7 +63,8 @@ func makeRunDir(id builder.RunID, req request) (runDir, error) {
 	if err != nil {
 		return "", err
 	}
-	return d, os.WriteFile(d.file("request.json"), append(b, '\n'), 0o600)
+	// A kill leaves all of it or nothing: what has no request never began.
+	return d, atomicwriter.WriteFile(d.file("request.json"), append(b, '\n'), 0o600)
 }
 
 func (d runDir) file(name string) string { return filepath.Join(string(d), name) }
@@ -102,6 +105,10 @@ func (d runDir) made() time.Time {
 	return info.ModTime()
 }
 
+// began reports whether there is a run in the folder: a kill may leave one
+// without a request.
+func (d runDir) began() bool { return !d.made().IsZero() }
+
 // allRuns lists the runs kept here, oldest first.
 func allRuns() ([]runDir, error) {
 	found, err := os.ReadDir(runsDir)
@@ -113,8 +120,8 @@ func allRuns() ([]runDir, error) {
 	}
 	var runs []runDir
 	for _, e := range found {
-		if e.IsDir() {
-			runs = append(runs, runDir(filepath.Join(runsDir, e.Name())))
+		if d := runDir(filepath.Join(runsDir, e.Name())); e.IsDir() && d.began() {
+			runs = append(runs, d)
 		}
 	}
 	slices.Sort(runs)

@@ -10,6 +10,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/moby/sys/atomicwriter"
 )
 
 // A cache remembers small facts in files: manifests and configs by their
@@ -105,20 +106,7 @@ func (c *cache) write(path string, data []byte) {
 	if c.dir == "" || os.MkdirAll(filepath.Dir(path), 0o700) != nil {
 		return
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return
-	}
-	_, err = f.Write(data)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
+	_ = atomicwriter.WriteFile(path, data, 0o600) // only slower without
 }
 
 func hashOf(data []byte) v1.Hash {

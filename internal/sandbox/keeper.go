@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/gofrs/flock"
+	"github.com/moby/sys/atomicwriter"
 
 	"bake/internal/sandbox/api"
 )
@@ -60,7 +61,7 @@ func (k *keeper) lock() error {
 
 // announce writes where the sandbox listens, for others that find the folder in use.
 func (k *keeper) announce(url string) error {
-	return replace(filepath.Join(k.dir, "url"), []byte(url+"\n"))
+	return atomicwriter.WriteFile(filepath.Join(k.dir, "url"), []byte(url+"\n"), 0o600)
 }
 
 func (k *keeper) file(name string) string { return filepath.Join(k.dir, "state", name+".json") }
@@ -104,20 +105,12 @@ func (k *keeper) save() error {
 		if bytes.Equal(data, k.last[name]) {
 			continue
 		}
-		if err := replace(k.file(name), data); err != nil {
+		if err := atomicwriter.WriteFile(k.file(name), data, 0o600); err != nil {
 			return err
 		}
 		k.last[name] = data
 	}
 	return nil
-}
-
-// replace writes a file so that it is never seen half-written.
-func replace(file string, data []byte) error {
-	if err := os.WriteFile(file+".new", data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(file+".new", file)
 }
 
 // state is what all services keep, by name.

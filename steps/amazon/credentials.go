@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
+	"github.com/moby/sys/atomicwriter"
 )
 
 // renewBefore is how long before their end kept credentials count as expired,
@@ -122,15 +122,8 @@ func (k *kept) save(fresh aws.Credentials) error {
 	if err := os.MkdirAll(filepath.Dir(k.file), 0o700); err != nil {
 		return fmt.Errorf("keeping credentials: %w", err)
 	}
-	// CreateTemp makes the file with mode 0600; the rename is atomic, so that
-	// another process reads all of it or nothing.
-	f, err := os.CreateTemp(filepath.Dir(k.file), "new-")
-	if err != nil {
+	if err := atomicwriter.WriteFile(k.file, data, 0o600); err != nil {
 		return fmt.Errorf("keeping credentials: %w", err)
 	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return errors.Join(fmt.Errorf("keeping credentials: %w", err), os.Remove(f.Name()))
-	}
-	return os.Rename(f.Name(), k.file)
+	return nil
 }

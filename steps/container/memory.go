@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+
+	"github.com/moby/sys/atomicwriter"
 )
 
 // A memory keeps small facts of earlier runs in files. It is a convenience:
@@ -37,26 +39,7 @@ func (m memory) remember(key string, v any) {
 	if m.dir == "" || err != nil || os.MkdirAll(m.dir, 0o700) != nil {
 		return
 	}
-	_ = replaceFile(m.path(key), data) // a convenience
-}
-
-// replaceFile writes a file so that nobody sees half of it.
-func replaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
+	_ = atomicwriter.WriteFile(m.path(key), data, 0o600) // a convenience
 }
 
 func exists(path string) bool {

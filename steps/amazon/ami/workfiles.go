@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/sys/atomicwriter"
 	gossh "golang.org/x/crypto/ssh"
 
 	"bake/builder"
@@ -79,19 +80,7 @@ func newKey() ([]byte, error) {
 
 // write makes a file whole or not at all, for this user only.
 func (w workfiles) write(name string, data []byte) error {
-	f, err := os.CreateTemp(w.dir, name+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone already if all went well
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), filepath.Join(w.dir, name))
+	return atomicwriter.WriteFile(filepath.Join(w.dir, name), data, 0o600)
 }
 
 // workfacts are the parameters of creating calls that must not change between
