@@ -92,7 +92,11 @@ func (p *pipes) output(o output) {
 	}
 }
 
-// drain passes on what lies in the pipe; a process left behind may go on writing.
+// heldByTerminal is more than the kernel keeps of what was written to a
+// terminal: 64 KiB on the way and 4 KiB to be read.
+const heldByTerminal = 128 << 10
+
+// drain passes on what was written until now; a process left behind may go on writing.
 func drain(o output) {
 	_ = o.from.SetReadDeadline(time.Time{})
 	raw, err := o.from.SyscallConn()
@@ -100,11 +104,18 @@ func drain(o output) {
 		return
 	}
 	_ = raw.Read(func(fd uintptr) bool {
+		// Of a terminal TIOCINQ tells only what has arrived; a read also waits
+		// for what is on the way.
+		left := heldByTerminal
+		if _, err := unix.IoctlGetTermios(int(fd), unix.TCGETS); err != nil {
+			if left, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ); err != nil {
+				return true
+			}
+		}
 		buf := make([]byte, 32<<10)
-		left, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
-		for err == nil && left > 0 {
-			var n int
-			if n, err = unix.Read(int(fd), buf[:min(left, len(buf))]); n <= 0 {
+		for left > 0 {
+			n, err := unix.Read(int(fd), buf[:min(left, len(buf))])
+			if err != nil || n == 0 {
 				break
 			}
 			_, _ = o.to.Write(buf[:n])
