@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bake/internal/drain"
 	"bake/internal/rootfs/wire"
 )
 
@@ -197,34 +198,9 @@ func (s *streams) copy(w io.Writer, r *os.File) {
 	}
 	select {
 	case <-s.ended:
-		s.drain(w, r)
+		drain.File(w, r)
 	default:
 	}
-}
-
-// drain reads what is in the pipe now; a process left behind may go on writing.
-func (s *streams) drain(w io.Writer, r *os.File) {
-	r.SetReadDeadline(time.Time{})
-	raw, err := r.SyscallConn()
-	if err != nil {
-		return
-	}
-	raw.Read(func(fd uintptr) bool {
-		left, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
-		if err != nil {
-			return true
-		}
-		buf := make([]byte, 32<<10)
-		for left > 0 {
-			n, err := unix.Read(int(fd), buf[:min(left, len(buf))])
-			if n <= 0 || err != nil {
-				return true
-			}
-			w.Write(buf[:n])
-			left -= n
-		}
-		return true
-	})
 }
 
 // finish returns when all that the command wrote has been passed on.

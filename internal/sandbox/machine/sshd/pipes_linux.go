@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/sys/unix"
+
+	"bake/internal/drain"
 )
 
 // pipes are our ends of a command's standard streams.
@@ -84,45 +85,12 @@ func (p *pipes) output(o output) {
 	_, err := io.Copy(o.to, o.from)
 	select {
 	case <-p.ended:
-		drain(o)
+		drain.File(o.to, o.from)
 	default:
 		if err != nil {
 			o.from.Close() // the peer is gone: who writes shall know
 		}
 	}
-}
-
-// heldByTerminal is more than the kernel keeps of what was written to a
-// terminal: 64 KiB on the way and 4 KiB to be read.
-const heldByTerminal = 128 << 10
-
-// drain passes on what was written until now; a process left behind may go on writing.
-func drain(o output) {
-	_ = o.from.SetReadDeadline(time.Time{})
-	raw, err := o.from.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = raw.Read(func(fd uintptr) bool {
-		// Of a terminal TIOCINQ tells only what has arrived; a read also waits
-		// for what is on the way.
-		left := heldByTerminal
-		if _, err := unix.IoctlGetTermios(int(fd), unix.TCGETS); err != nil {
-			if left, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ); err != nil {
-				return true
-			}
-		}
-		buf := make([]byte, 32<<10)
-		for left > 0 {
-			n, err := unix.Read(int(fd), buf[:min(left, len(buf))])
-			if err != nil || n == 0 {
-				break
-			}
-			_, _ = o.to.Write(buf[:n])
-			left -= n
-		}
-		return true
-	})
 }
 
 // finish returns when all that the command wrote has been passed on.
