@@ -95,6 +95,11 @@ func (c Catalog) kind(p *Plan, b Build) ArtifactKind {
 	return ImageArtifact
 }
 
+// Makes reports whether a build of the plan makes an artifact of this kind.
+func (c Catalog) Makes(p *Plan, kind ArtifactKind) bool {
+	return slices.ContainsFunc(p.Builds, func(b Build) bool { return len(b.Steps) > 0 && c.kind(p, b) == kind })
+}
+
 // vet asks the sources that can tell whether their builds can work.
 func (e *Engine) vet(ctx context.Context, p *Plan) error {
 	g, ctx := errgroup.WithContext(ctx)

@@ -343,6 +343,17 @@ func (e *Engine) connection(g group, dial func() (Communicator, error)) (Communi
 	return comm, nil
 }
 
+// adopt keeps comm for the group's steps. Outside of a run there are none.
+func (e *Engine) adopt(g group, comm Communicator) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.conns == nil || e.conns[g] != nil {
+		_ = comm.Close() // it has done its work
+		return
+	}
+	e.conns[g] = comm
+}
+
 func (e *Engine) hangUp(g group) error {
 	e.mu.Lock()
 	comm := e.conns[g]

@@ -115,6 +115,11 @@ func (sc *Scope) created(ctx context.Context, r Resource) error {
 // removed when the run ends, and by `bake clean`.
 func (sc *Scope) Keep(r Resource) { sc.keep = append(sc.keep, r.Token) }
 
+// Connected hands over the connection with which Open has proved the machine:
+// the steps that follow in this process use it, as if they had dialled it, and
+// the engine closes it.
+func (sc *Scope) Connected(comm Communicator) { sc.engine.adopt(sc.group, comm) }
+
 // Log tells the user something about the step, one line.
 func (sc *Scope) Log(format string, args ...any) {
 	sc.emit(Event{Type: StepLog, Text: fmt.Sprintf(format, args...)})

@@ -238,7 +238,9 @@ func (r *run) pin(ctx context.Context, engine *builder.Engine, sink builder.Sink
 		started()
 		return nil
 	}
-	plan.Annotations = annotations(plan.Dir)
+	if r.wiring.catalog.Makes(plan, builder.ImageArtifact) {
+		plan.Annotations = annotations(plan.Dir)
+	}
 	err := engine.Pin(ctx, r.id, plan)
 	started() // the display names what builds start from
 	if err != nil {

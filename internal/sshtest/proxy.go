@@ -21,7 +21,7 @@ type Proxy struct {
 	budget int64 // bytes until the next cut; negative: no cut
 	refuse bool
 	Cuts   int
-	Seen   int // connections
+	seen   int // connections
 	wg     sync.WaitGroup
 }
 
@@ -78,6 +78,13 @@ func (p *Proxy) CutAfter(n int64) {
 	p.budget = n
 }
 
+// Connections is how many connections the proxy has seen.
+func (p *Proxy) Connections() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen
+}
+
 func (p *Proxy) cut() {
 	p.Cuts++
 	p.budget = -1
@@ -97,7 +104,7 @@ func (p *Proxy) accept(l net.Listener) {
 			return
 		}
 		p.mu.Lock()
-		p.Seen++
+		p.seen++
 		refuse := p.refuse
 		p.mu.Unlock()
 		if refuse {

@@ -51,6 +51,7 @@ func (m *Communicator) do(ctx context.Context, cmd job) error {
 		if !e.stale() {
 			return err
 		}
+		s.conn.renewAhead()
 		if err := m.renew(ctx, &s); err != nil {
 			return err
 		}
@@ -233,7 +234,7 @@ func (m *Communicator) kill(ctx context.Context, c *conn, as identity, pid int) 
 	script := fmt.Sprintf("{ IFS= read -r l </proc/%d/stat; } 2>/dev/null || exit 0\nset -- ${l##*) }\nexec %s \"$4\"\n",
 		pid, shell.Join(argv[:len(argv)-1]...))
 	cmd := job{call: shell.Call{Script: script, Shell: []string{"/bin/sh"}}, as: as}
-	s, err := c.session(ctx, false) // the same connection: its last place is kept for this
+	s, err := c.session(ctx, 0) // the same connection: its last place is kept for this
 	if err != nil {
 		if c.dead() {
 			return m.do(ctx, cmd)

@@ -46,6 +46,19 @@ func output(t testing.TB, m *Communicator, cmd builder.Command) string {
 	return out.String()
 }
 
+func TestAServerMayAllowOneSessionAtATime(t *testing.T) {
+	for name, delay := range map[string]time.Duration{"near": 0, "far": 10 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			m := connect(t, config(sshtest.Start(t, sshtest.Options{Delay: delay, Config: []string{"MaxSessions 1"}})))
+			for i := range 5 {
+				if got := output(t, m, builder.Command{Script: "sleep 0.1; echo " + strings.Repeat("x", i)}); got != strings.Repeat("x", i)+"\n" {
+					t.Errorf("command %d said %q", i, got)
+				}
+			}
+		})
+	}
+}
+
 func TestAHundredCommandsRunAtOnce(t *testing.T) {
 	m := connect(t, config(sshtest.Start(t, sshtest.Options{})))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

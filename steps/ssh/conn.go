@@ -29,21 +29,24 @@ type conn struct {
 	timed  chan struct{}
 
 	mu    sync.Mutex
-	busy  int      // sessions in use, guarded by the pool
-	limit int      // of them, guarded by the pool
-	ahead *opening // the session opened ahead; may be nil
-	cause error    // why it ended
+	busy  int        // sessions in use, guarded by the pool
+	limit int        // of them, guarded by the pool
+	ahead []*opening // sessions opened ahead of use, the oldest first
+	tight bool       // the machine refused one of them
+	lulls int        // how often in a row it refused one while none was in use
+	works bool       // it has opened one
+	cause error      // why it ended
 
 	ended chan struct{}
 	done  sync.WaitGroup
 }
 
-// newConn takes over a connection that is logged in, and opens its first session.
+// newConn takes over a connection that is logged in, and opens its first sessions.
 func newConn(client *gossh.Client, heard *hearing, chain []io.Closer, config Config) *conn {
 	c := &conn{client: client, heard: heard, chain: chain, addr: config.Addr(), limit: perConn,
 		loader: loaderAhead(config), timed: make(chan struct{}), ended: make(chan struct{})}
 	c.rtt.Store(int64(heard.reached))
-	c.ahead = c.open()
+	c.openAhead(c.limit)
 	c.done.Go(func() {
 		_ = client.Wait()
 		close(c.ended)
@@ -191,15 +194,36 @@ func (c *conn) fresh(ctx context.Context) (*session, error) {
 	}
 }
 
-// session returns the session that was opened ahead, and opens the next if
-// there is room for more.
-func (c *conn) session(ctx context.Context, more bool) (*session, error) {
+// depth is how many sessions are opened ahead. One that waits with its loader
+// takes two round trips to get ready: one until it is open, one until the
+// machine takes input. A far machine gets two, so that commands which end at
+// once are not held up.
+func (c *conn) depth() int {
+	if c.loader != "" && time.Duration(c.rtt.Load()) > farAway {
+		return 2
+	}
+	return 1
+}
+
+// openAhead opens sessions ahead of use, as many as there is room for. c.mu is
+// held, or nobody else knows c yet.
+func (c *conn) openAhead(room int) {
+	for !c.tight && len(c.ahead) < min(c.depth(), room) {
+		c.ahead = append(c.ahead, c.open())
+	}
+}
+
+// session returns a session: the oldest that was opened ahead. More are opened
+// while there is room.
+func (c *conn) session(ctx context.Context, room int) (*session, error) {
 	c.mu.Lock()
-	o := c.ahead
-	if o == nil {
+	var o *opening
+	early := len(c.ahead) > 0
+	if early {
+		o, c.ahead = c.ahead[0], c.ahead[1:]
+	} else {
 		o = c.open()
 	}
-	c.ahead = nil
 	c.mu.Unlock()
 	select {
 	case <-o.done:
@@ -207,25 +231,78 @@ func (c *conn) session(ctx context.Context, more bool) (*session, error) {
 		c.giveBack(o)
 		return nil, context.Cause(ctx)
 	}
+	_, refused := errors.AsType[*gossh.OpenChannelError](o.err)
+	if early && refused { // there was no room then; there may be now
+		c.mu.Lock()
+		c.tight = true
+		c.mu.Unlock()
+		return c.session(ctx, 0)
+	}
 	if o.err != nil {
 		return nil, o.err
 	}
 	c.mu.Lock()
-	if c.ahead == nil && more {
-		c.ahead = c.open()
-	}
+	c.works, c.lulls = true, 0
+	c.openAhead(room)
 	c.mu.Unlock()
 	return o.s, nil
+}
+
+// A machine that allows one session needs a moment to end the last one.
+const (
+	lull      = 10 * time.Millisecond
+	mostLulls = 200
+)
+
+// closing waits until the machine may have ended the last session. It returns
+// the refusal if the machine opens none at all.
+func (c *conn) closing(ctx context.Context, refusal error) error {
+	c.mu.Lock()
+	c.lulls++
+	hopeless := !c.works || c.lulls > mostLulls
+	c.mu.Unlock()
+	if hopeless {
+		return &fatalError{refusal}
+	}
+	return pause(ctx, lull)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // giveBack keeps an opening that nobody waits for any more.
 func (c *conn) giveBack(o *opening) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ahead == nil {
-		c.ahead = o
+	if len(c.ahead) == 0 {
+		c.ahead = append(c.ahead, o)
 		return
 	}
+	o.giveUp()
+}
+
+// renewAhead replaces the sessions opened ahead: what they wait with is stale.
+func (c *conn) renewAhead() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(c.ahead)
+	for _, o := range c.ahead {
+		o.giveUp()
+	}
+	c.ahead = nil
+	c.openAhead(n)
+}
+
+// giveUp closes the session as soon as it is open.
+func (o *opening) giveUp() {
 	go func() { // ends with the connection at the latest
 		<-o.done
 		if o.s != nil {

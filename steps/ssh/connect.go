@@ -44,18 +44,11 @@ func (w *waiting) next(ctx context.Context, err error) error {
 		w.m.config.Log("waiting for SSH on %s: %s", w.m.config.Addr(), state)
 		w.state, w.told = state, time.Now()
 	}
-	pause := min(fastest+waited/20, slowest)
+	wait := min(fastest+waited/20, slowest)
 	if _, refused := errors.AsType[*AuthError](err); refused {
-		pause = slowLogin
+		wait = slowLogin
 	}
-	timer := time.NewTimer(min(pause, w.m.config.Patience-waited))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return pause(ctx, min(wait, w.m.config.Patience-waited))
 }
 
 // isFinal reports whether trying again is of no use.

@@ -48,7 +48,10 @@ func (p *pool) session(ctx context.Context, sp spread) (*session, error) {
 			return nil, errClosed
 		}
 		c, changed := p.reserve(sp), p.changed
-		more := c != nil && c.busy < c.limit
+		room := 0
+		if c != nil {
+			room = c.limit - c.busy
+		}
 		dial := c == nil && p.dialing < dialsAtOnce && len(p.conns)+p.dialing < sp.conns && time.Now().After(p.pause)
 		if dial {
 			p.dialing++
@@ -56,7 +59,7 @@ func (p *pool) session(ctx context.Context, sp spread) (*session, error) {
 		p.mu.Unlock()
 		switch {
 		case c != nil:
-			s, err := c.session(ctx, more)
+			s, err := c.session(ctx, room)
 			if err == nil {
 				return s, nil
 			}
@@ -103,21 +106,25 @@ func (p *pool) reserve(sp spread) *conn {
 // there is no use in going on.
 func (p *pool) refused(ctx context.Context, c *conn, err error) error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	c.busy--
 	p.broadcast()
+	full, ok := errors.AsType[*gossh.OpenChannelError](err)
+	alone := ok && c.busy == 0
+	switch {
+	case ctx.Err() != nil, alone:
+	case ok:
+		c.limit = c.busy
+	default:
+		go c.fail(err)
+		p.conns = without(p.conns, c)
+	}
+	p.mu.Unlock()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if full, ok := errors.AsType[*gossh.OpenChannelError](err); ok {
-		if c.busy == 0 {
-			return &fatalError{full} // it opens none at all
-		}
-		c.limit = c.busy
-		return nil
+	if alone {
+		return c.closing(ctx, full)
 	}
-	go c.fail(err)
-	p.conns = without(p.conns, c)
 	return nil
 }
 

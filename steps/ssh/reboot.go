@@ -125,11 +125,7 @@ func (m *Communicator) awaitNewBoot(ctx context.Context, before string) (gone bo
 		if ctx.Err() != nil {
 			return gone, errors.Join(ctx.Err(), err)
 		}
-		timer := time.NewTimer(500 * time.Millisecond)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if pause(ctx, 500*time.Millisecond) != nil {
 			return gone, ctx.Err()
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -118,17 +119,18 @@ func (s *Source) Pin(_ context.Context, _ builder.PinEnv) (builder.Pin, error) {
 	}, nil
 }
 
-// Open proves that the machine can be logged in to and runs commands.
+// Open proves that the machine can be logged in to and runs commands. The
+// steps go on with its connection.
 func (s *Source) Open(ctx context.Context, sc *builder.Scope, from builder.Opening) (builder.Machine, error) {
 	m, err := Connect(ctx, s.Settings(from.Dir, sc.Log))
 	if err != nil {
 		return builder.Machine{}, err
 	}
-	defer m.Close()
 	facts, err := m.Facts(ctx)
 	if err != nil {
-		return builder.Machine{}, err
+		return builder.Machine{}, errors.Join(err, m.Close())
 	}
+	sc.Connected(m)
 	where := m.config.User + "@" + m.config.Addr()
 	sc.Log("connected to %s: %s %s", where, facts.OS, facts.Machine)
 	if from.Test {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	gossh "golang.org/x/crypto/ssh"
+
 	"bake/builder"
 	"bake/builder/buildertest"
 	"bake/internal/sshtest"
@@ -73,6 +75,29 @@ tests:
 	}
 	if host == nil || host.Address != s.Addr() || host.User != "deploy" || strings.Contains(fmt.Sprint(plan), "s3cret") {
 		t.Errorf("artifact %+v", host)
+	}
+}
+
+func TestTheStepsUseTheConnectionThatProvedTheMachine(t *testing.T) {
+	s := sshtest.Start(t, sshtest.Options{})
+	p := sshtest.NewProxy(t, s.Addr())
+	plan, tpl, ds := compile(t, t.TempDir(), fmt.Sprintf("name: host\nsource:\n  ssh: {host: %s, port: %d, user: root, key: %s, host_key: %q}\nsteps: [run: true, run: true]\n",
+		p.Host, p.Port, s.KeyFile, gossh.MarshalAuthorizedKey(s.HostKey)), nil)
+	if err := ds.Err(); err != nil {
+		t.Fatal(err)
+	}
+	e := &builder.Engine{Catalog: catalog(), Journal: new(buildertest.Memory), Sink: buildertest.Log(t), Env: tpl.Env, WorkDir: t.TempDir()}
+	if err := e.Pin(t.Context(), "run-1", plan); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Run(t.Context(), "run-1", plan); err != nil {
+		t.Fatal(err)
+	}
+	if catalog().Makes(plan, builder.ImageArtifact) || !catalog().Makes(plan, builder.HostArtifact) {
+		t.Error("a build on a machine that exists counts as one of a container image")
+	}
+	if n := p.Connections(); n != 1 {
+		t.Errorf("%d connections for one build, want 1", n)
 	}
 }
 
