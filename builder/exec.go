@@ -234,7 +234,7 @@ func (x *execution) attempt(ctx context.Context, src Source, m Machine) (_ Outco
 		defer cancel()
 		defer func() {
 			if err != nil && context.Cause(ctx) == late {
-				err = fmt.Errorf("%w: %w", late, err)
+				err = tooLate(late, err)
 			}
 		}()
 	}
@@ -405,6 +405,18 @@ func (x *execution) publish(ctx context.Context) (State, error) {
 		artifact = p.Artifact
 	}
 	return State{Artifact: artifact, Published: &p}, err
+}
+
+// tooLate is what ended an attempt that ran into its timeout: late, and what
+// the step answered if that is more.
+func tooLate(late, err error) error {
+	switch {
+	case errors.Is(err, late):
+		return err // the step says itself what it was waiting for
+	case err == context.DeadlineExceeded:
+		return late
+	}
+	return fmt.Errorf("%w: %w", late, err)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -254,13 +254,7 @@ func (r *runner) emit(step Step, ev Event) {
 func (r *runner) failed(ctx context.Context, res result) error {
 	r.h.Failed[res.step.ID] = res.err.Error()
 	err := &StepError{Step: res.step, Err: res.err}
-	ev := Event{Type: StepFailed, Err: res.err.Error(), Elapsed: res.elapsed}
-	if hinter, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](res.err); ok {
-		ev.Hint = hinter.Hint()
-	}
+	ev := Event{Type: StepFailed, Err: res.err.Error(), Hint: Hint(res.err), Elapsed: res.elapsed}
 	if ctx.Err() != nil {
 		ev.Hint = ""
 	}

@@ -238,7 +238,7 @@ func first(fields []field) *field {
 func unknownBeside(key *node, what string, kind *field, kinds map[string]any, beside []string) *Diagnostic {
 	d := key.diag("unknown key %q in %s", shorten(key.text), what)
 	all := append(sortedKeys(kinds), beside...)
-	switch near := nearest(key.text, all); {
+	switch near := Nearest(key.text, all); {
 	case kind != nil && known(specs(reflect.TypeOf(kinds[kind.key.text]).Elem()), key.text):
 		d.Hint = fmt.Sprintf("it is a key of %q: write it under it", kind.key.text)
 	case near != "":

@@ -73,7 +73,7 @@ func TestSuggestFindsWhatWasMeant(t *testing.T) {
 		"instal": "install", "isntall": "install", "INSTALL": "install", "updat": "update", "keepcache": "keep_cache",
 		"purge": "", "x": "", "": "",
 	} {
-		if got := nearest(word, known); got != want {
+		if got := Nearest(word, known); got != want {
 			t.Errorf("%q: got %q, want %q", word, got, want)
 		}
 	}

@@ -121,7 +121,7 @@ func (d *decoder) checkText(b Block, s *fieldSpec) {
 	text := b.node.text
 	if len(s.enum()) > 0 && !slices.Contains(s.enum(), text) {
 		wrong := b.Errorf("%s must be %s, not %s", b.name(), oneOf(s.enum()), b.node.what())
-		if near := nearest(text, s.enum()); near != "" && !b.node.secret {
+		if near := Nearest(text, s.enum()); near != "" && !b.node.secret {
 			wrong.Hint = "did you mean " + strconv.Quote(near) + "?"
 		}
 		d.add(wrong)

@@ -9,7 +9,7 @@ import (
 // suggest returns a hint for an unknown word: the nearest known one, or, if
 // none is near, all of them.
 func suggest(word string, known []string) string {
-	if near := nearest(word, known); near != "" {
+	if near := Nearest(word, known); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	const most = 30
@@ -20,9 +20,9 @@ func suggest(word string, known []string) string {
 	return "known here: " + strings.Join(sorted, ", ")
 }
 
-// nearest returns the known word that the fewest edits make out of word, if
+// Nearest returns the known word that the fewest edits make out of word, if
 // they are few for its length.
-func nearest(word string, known []string) string {
+func Nearest(word string, known []string) string {
 	const longest = 64
 	if len(word) > longest {
 		return ""

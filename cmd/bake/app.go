@@ -88,7 +88,7 @@ Exit codes:
   1    the run failed
   2    the template or the command line is wrong
   3    done, but something was left behind or a deployment was rolled back
-  4    plan --detailed found something to do
+  4    plan --detailed or ecs diff found something to do
   130  interrupted`
 
 func (a *app) root() *cobra.Command {
@@ -107,9 +107,7 @@ func (a *app) root() *cobra.Command {
 		SilenceUsage:  true,
 	}
 	root.SetUsageTemplate(strings.TrimRight(root.UsageTemplate(), "\n") + "\n" + exitCodes + "\n")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("`"+cmd.CommandPath()+" --help` lists the flags", "%w", err)
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd = false
 	a.buildFlags(root)
 	a.sandboxFlag(root)
@@ -119,16 +117,6 @@ func (a *app) root() *cobra.Command {
 		a.imagesCommand(), a.destroyCommand(), a.policyCommand(), a.releaseCommand(), a.keypairCommand(), a.sshCommand(),
 		a.ecsCommand(), a.sandboxCommand(), a.versionCommand())
 	return root
-}
-
-// arguments wants at least min and at most max arguments; max < 0: any number.
-func arguments(min, max int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) >= min && (max < 0 || len(args) <= max) {
-			return nil
-		}
-		return usagef("usage: "+cmd.UseLine(), "`%s` does not take %d arguments", cmd.CommandPath(), len(args))
-	}
 }
 
 // templateFlags are the flags of every command that reads a template.
@@ -141,12 +129,17 @@ func (a *app) templateFlags(cmd *cobra.Command) {
 
 // engineFlags are the flags of every command that needs a container engine.
 func (a *app) engineFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.flags.engine, "engine", "auto", "container engine: `auto|docker|embedded`; auto takes Docker if one answers")
+	choiceFlag(cmd, &a.flags.engine, "engine", "", "auto|docker|embedded", "container engine; auto takes Docker if one answers")
 }
 
 // outputFlag is the choice of how a command tells what it does.
 func (a *app) outputFlag(cmd *cobra.Command, forms string) {
-	cmd.Flags().StringVarP(&a.flags.output, "output", "o", "text", "`"+forms+"`")
+	choiceFlag(cmd, &a.flags.output, "output", "o", forms, "how it is told")
+}
+
+// onErrorFlag is what becomes of a machine on which a step failed.
+func (a *app) onErrorFlag(cmd *cobra.Command) {
+	choiceFlag(cmd, &a.flags.onError, "on-error", "", "clean|keep|ask", "when a step fails: clean up, keep its machine for a look inside, or ask")
 }
 
 func (a *app) buildFlags(cmd *cobra.Command) {
@@ -154,8 +147,8 @@ func (a *app) buildFlags(cmd *cobra.Command) {
 	a.engineFlags(cmd)
 	a.outputFlag(cmd, "text|plain|json|github")
 	f := cmd.Flags()
-	f.IntVar(&a.flags.parallel, "parallel", 0, "builds at once, `N`; 0: as this machine allows")
-	f.StringVar(&a.flags.onError, "on-error", "clean", "when a step fails: `clean|keep|ask`")
+	f.IntVar(&a.flags.parallel, "parallel", 0, "at most `N` builds at once; 0: as this machine allows")
+	a.onErrorFlag(cmd)
 	f.BoolVar(&a.flags.failFast, "fail-fast", false, "the first failure stops all builds")
 	f.BoolVar(&a.flags.noCache, "no-cache", false, "run every step, whatever is in the cache")
 	f.BoolVarP(&a.flags.yes, "yes", "y", false, "answer yes to every question")

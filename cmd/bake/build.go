@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -20,8 +19,9 @@ import (
 
 func (a *app) buildCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "build TEMPLATE...",
-		Short: "Build what templates say (the same as `bake TEMPLATE...`)",
+		Use:        "build TEMPLATE...",
+		SuggestFor: []string{"bake", "make", "apply", "create"},
+		Short:      "Build what templates say (the same as `bake TEMPLATE...`)",
 		Example: `  bake build web.yaml
   bake build web.yaml --only api --var version=1.4.2
   bake build web.yaml --on-error keep      leave the machine of a failed build for a look inside
@@ -37,9 +37,6 @@ func (a *app) buildCommand() *cobra.Command {
 // are read before the first is built. A failed run does not keep the others
 // from being built, except an interrupted one.
 func (a *app) buildAll(ctx context.Context, files []string) error {
-	if err := a.checkFlags(); err != nil {
-		return err
-	}
 	w, err := a.wire()
 	if err != nil {
 		return err
@@ -65,22 +62,6 @@ func (a *app) buildAll(ctx context.Context, files []string) error {
 	}
 	if code != exitDone {
 		return exitError(code)
-	}
-	return nil
-}
-
-func (a *app) checkFlags() error {
-	for _, f := range []struct {
-		name, value string
-		choice      []string
-	}{
-		{"--on-error", a.flags.onError, []string{"clean", "keep", "ask"}},
-		{"--engine", a.flags.engine, []string{"auto", "docker", "embedded"}},
-		{"--output", a.flags.output, []string{"text", "plain", "json", "github"}},
-	} {
-		if !slices.Contains(f.choice, f.value) {
-			return usagef(fmt.Sprintf("choose one of %q", f.choice), "%s %q is not a choice", f.name, f.value)
-		}
 	}
 	return nil
 }
@@ -246,19 +227,9 @@ func (r *run) pin(ctx context.Context, engine *builder.Engine, sink builder.Sink
 	if err != nil {
 		if se, ok := errors.AsType[*builder.StepError](err); ok {
 			sink.Emit(builder.Event{Time: r.now(), Run: r.id, Type: builder.StepFailed, Build: se.Step.ID.Build(), Step: se.Step.ID,
-				Phase: se.Step.Phase, Kind: se.Step.Kind, Text: se.Step.Name, Pos: se.Step.Pos, Err: se.Err.Error(), Hint: hint(err)})
+				Phase: se.Step.Phase, Kind: se.Step.Kind, Text: se.Step.Name, Pos: se.Step.Pos, Err: se.Err.Error(), Hint: builder.Hint(err)})
 		}
 		return err
 	}
 	return nil
-}
-
-func hint(err error) string {
-	if h, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](err); ok {
-		return h.Hint()
-	}
-	return ""
 }

@@ -18,8 +18,9 @@ func (a *app) cleanCommand() *cobra.Command {
 	var left leftovers
 	var size sizeFlag
 	cmd := &cobra.Command{
-		Use:   "clean [RUN...]",
-		Short: "Remove what runs left behind, and the cache",
+		Use:        "clean [RUN...]",
+		SuggestFor: []string{"prune", "gc", "cleanup"},
+		Short:      "Remove what runs left behind, and the cache",
 		Long: "Remove containers, working folders and everything else that runs left behind: of the runs named,\n" +
 			"or of all runs that are over, and also what no journal knows of. Images that were built stay.",
 		Example: `  bake clean                      what killed runs left behind
@@ -51,12 +52,20 @@ func (a *app) cleanCommand() *cobra.Command {
 // sizeFlag is a flag that takes a size as templates write it.
 type sizeFlag int64
 
-func (s *sizeFlag) String() string { return sizeWord(int64(*s)) }
-func (s *sizeFlag) Type() string   { return "size" }
+func (s *sizeFlag) String() string {
+	if *s == 0 {
+		return "" // as usage texts want it: no default to show
+	}
+	return sizeWord(int64(*s))
+}
+func (s *sizeFlag) Type() string { return "size" }
 func (s *sizeFlag) Set(text string) error {
 	n, err := templates.ParseSize(text)
+	if err != nil {
+		return errors.New("write a size like 5GiB")
+	}
 	*s = sizeFlag(n)
-	return err
+	return nil
 }
 
 // cleaning says what to clean besides what runs left behind.

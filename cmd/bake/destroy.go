@@ -21,8 +21,9 @@ import (
 func (a *app) destroyCommand() *cobra.Command {
 	var d destruction
 	cmd := &cobra.Command{
-		Use:   "destroy AMI|NAME|TEMPLATE...",
-		Short: "Remove AMIs with their copies and snapshots",
+		Use:        "destroy AMI|NAME|TEMPLATE...",
+		SuggestFor: []string{"delete", "deregister", "rm"},
+		Short:      "Remove AMIs with their copies and snapshots",
 		Long: "Remove AMIs: by id, by name, or all that a template's builds have ever made. With each go its copies\n" +
 			"in all regions, those under other names, and the snapshots that no other image has. Without --yes it\n" +
 			"only shows what would be removed. What instances or launch templates still use stays unless --force\n" +
@@ -37,7 +38,7 @@ func (a *app) destroyCommand() *cobra.Command {
 	a.awsFlags(cmd)
 	a.templateFlags(cmd)
 	a.outputFlag(cmd, "text|json")
-	f.BoolVar(&d.yes, "yes", false, "remove them, instead of showing them")
+	f.BoolVarP(&d.yes, "yes", "y", false, "remove them, instead of showing them")
 	f.BoolVar(&d.force, "force", false, "also what instances or launch templates use")
 	f.BoolVar(&d.unprotect, "unprotect", false, "end the protection against being deregistered first")
 	f.Var((*daysFlag)(&d.olderThan), "older-than", "only what was made so long ago: `AGE` like 30d")

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"bake/builder"
 	"bake/internal/registry"
 	"bake/steps/amazon/ecr"
 )
@@ -27,6 +29,9 @@ func (a *app) ecrImages(parent context.Context, name string, list registry.List)
 		return a.ecrRepositories(ctx, w)
 	}
 	found, err := w.ecr.List(ctx, ecr.List{Repository: name, Access: a.flags.aws, Limit: list.Limit, Match: list.Match})
+	if errors.Is(err, builder.ErrNotFound) {
+		return &hinted{err, "`bake images ecr:` lists the repositories; --region and --profile look elsewhere"}
+	}
 	if err != nil {
 		return err
 	}

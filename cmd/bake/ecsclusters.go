@@ -24,7 +24,7 @@ func (a *app) ecsClustersCommand() *cobra.Command {
 		return a.printClusters(all)
 	})
 	var providers, tags []string
-	create := a.ecsCluster("create NAME", "Make a cluster; one that is there stays as it is", `  bake ecs clusters create prod --tag team=web`, true, func(ctx context.Context, c *ecsClient) error {
+	create := a.ecsCluster("create NAME", "Make a cluster; one that is there stays as it is", "  bake ecs clusters create prod\n  bake ecs clusters create prod --tag team=web", true, func(ctx context.Context, c *ecsClient) error {
 		all := map[string]string{}
 		pairs, err := pairs("--tag", tags)
 		if err != nil {
@@ -41,7 +41,7 @@ func (a *app) ecsClustersCommand() *cobra.Command {
 	})
 	create.Flags().StringSliceVar(&providers, "capacity-providers", nil, "`PROVIDERS` of the cluster; default: FARGATE,FARGATE_SPOT")
 	create.Flags().StringArrayVar(&tags, "tag", nil, "tag the cluster: `KEY=VALUE` (repeatable)")
-	describe := a.ecsCluster("describe NAME", "Show a cluster", `  bake ecs clusters describe prod --output json`, true, func(ctx context.Context, c *ecsClient) error {
+	describe := a.ecsCluster("describe NAME", "Show a cluster", "  bake ecs clusters describe prod\n  bake ecs clusters describe prod --output json", true, func(ctx context.Context, c *ecsClient) error {
 		k, err := c.DescribeCluster(ctx)
 		if err != nil {
 			return err
@@ -49,7 +49,7 @@ func (a *app) ecsClustersCommand() *cobra.Command {
 		return a.printClusters([]ecs.Cluster{k})
 	})
 	var services bool
-	destroy := a.ecsCluster("destroy NAME", "Delete a cluster", `  bake ecs clusters destroy test --services --yes`, true, func(ctx context.Context, c *ecsClient) error {
+	destroy := a.ecsCluster("destroy NAME", "Delete a cluster", "  bake ecs clusters destroy test\n  bake ecs clusters destroy test --services --yes", true, func(ctx context.Context, c *ecsClient) error {
 		if err := a.confirm("cluster", c.Cluster); err != nil {
 			return err
 		}
@@ -177,7 +177,7 @@ func (a *app) ecsServicesCommand() *cobra.Command {
 func (a *app) ecsServiceCommand(verb, short string, do func(context.Context, *ecsClient, string) error) *cobra.Command {
 	var f ecsFlags
 	cmd := &cobra.Command{
-		Use: verb + " SERVICE", Short: short, Example: "  bake ecs services " + verb + " api --cluster prod", Args: arguments(1, 1),
+		Use: verb + " SERVICE", Short: short, Example: "  bake ecs services " + verb + " api --cluster prod\n  bake ecs services " + verb + " api -c prod --region eu-west-1 --output json", Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withCluster(cmd, &f, func(ctx context.Context, c *ecsClient) error { return do(ctx, c, args[0]) })
 		},

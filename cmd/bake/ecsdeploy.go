@@ -122,9 +122,6 @@ func (f *deployFlags) apply(cmd *cobra.Command, args []string) error {
 // goes on with it and `bake clean` removes what it left.
 func (a *app) ecsDeploy(ctx context.Context, f *ecsFlags) error {
 	a.flags.onError, a.flags.engine = cmp.Or(a.flags.onError, "clean"), "embedded" // nothing is built
-	if err := a.checkFlags(); err != nil {
-		return err
-	}
 	q, err := f.request(a)
 	if err != nil {
 		return err
@@ -300,7 +297,7 @@ func (a *app) ecsRunCommand() *cobra.Command {
 	fs.StringArrayVar(&f.images, "image", nil, "run this `IMAGE` instead, or CONTAINER=IMAGE (repeatable)")
 	fs.StringArrayVar(&f.env, "env", nil, "set a variable: `KEY=VALUE` (repeatable)")
 	fs.StringVar(&f.container, "container", "", "`NAME` of the container that runs the command")
-	fs.StringVar(&name, "name", "", "what the task is called in the log")
+	fs.StringVar(&name, "name", "", "`NAME` of the task in the log")
 	fs.DurationVar(&timeout, "timeout", 30*time.Minute, "stop it after this `TIME`")
 	return cmd
 }

@@ -115,7 +115,7 @@ func printChecks(out io.Writer, checks []ecs.Check) error {
 }
 
 func (a *app) ecsRenderCommand() *cobra.Command {
-	return a.ecsLook("render", "Print the task definition and the service as AWS would get them", `  bake ecs render api.yaml --image api:1.4.3 >calls.json`,
+	return a.ecsLook("render", "Print the task definition and the service as AWS would get them", "  bake ecs render api.yaml --image api:1.4.3\n  bake ecs render --cluster prod --service api > calls.json",
 		func(ctx context.Context, out *ecsOut, _ *ecsClient) error {
 			calls, err := out.Render(ctx, a.teller(), nil)
 			if err != nil {
@@ -129,10 +129,11 @@ func (a *app) ecsInitCommand() *cobra.Command {
 	var f ecsFlags
 	var dir string
 	cmd := &cobra.Command{
-		Use:     "init",
-		Short:   "Write a template and a task definition from a service that exists",
-		Example: `  bake ecs init --cluster prod --service api --dir deploy/`,
-		Args:    arguments(0, 0),
+		Use:   "init",
+		Short: "Write a template and a task definition from a service that exists",
+		Example: `  bake ecs init --cluster prod --service api
+  bake ecs init --cluster prod --service api --dir deploy/`,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withECS(cmd, &f, nil, func(ctx context.Context, out *ecsOut, c *ecsClient) error {
 				return a.ecsInit(ctx, out, c, dir)

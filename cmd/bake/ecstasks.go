@@ -62,7 +62,7 @@ func (a *app) ecsTasksShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show TASK",
 		Short:   "Show everything about a task, as JSON",
-		Example: `  bake ecs tasks show 1f2e3d --cluster prod`,
+		Example: "  bake ecs tasks show 1f2e3d --cluster prod\n  bake ecs tasks show 1f2e3d --cluster prod | jq .containers",
 		Args:    arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withCluster(cmd, &f, func(ctx context.Context, c *ecsClient) error {
@@ -110,8 +110,8 @@ func (a *app) ecsTasksRestartCommand() *cobra.Command {
 	var f deployFlags
 	cmd := &cobra.Command{
 		Use:     "restart [TEMPLATE]",
-		Short:   "Replace all tasks of a service by new ones, a few at a time (the same as `bake ecs refresh`)",
-		Example: `  bake ecs tasks restart --cluster prod --service api`,
+		Short:   "Replace all tasks of a service, a few at a time (the same as `bake ecs refresh`)",
+		Example: "  bake ecs tasks restart --cluster prod --service api\n  bake ecs tasks restart api.yaml --wait 20m",
 		Args:    arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.ecsAgain(cmd, &f, args, map[string]any{"force": true})
@@ -203,7 +203,7 @@ func (a *app) ecsRevisionsCommand() *cobra.Command {
 	a.ecsLookFlags(cmd, &f)
 	fs := cmd.Flags()
 	fs.StringVar(&family, "family", "", "`FAMILY` of the task definition; default: the service's")
-	fs.IntVar(&limit, "limit", 25, "list at most this many, the newest; 0: all")
+	fs.IntVar(&limit, "limit", 25, "list at most `N`, the newest; 0: all")
 	fs.IntVar(&keep, "keep", 0, "deregister all but the newest `NUMBER` and those that something uses")
 	fs.BoolVar(&remove, "delete", false, "with --keep: also delete what was deregistered")
 	return cmd

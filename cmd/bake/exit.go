@@ -17,7 +17,7 @@ const (
 	exitFailed      = 1   // the run failed
 	exitUsage       = 2   // the template or the command line is wrong
 	exitLeft        = 3   // done, but something was left behind, or a deployment was rolled back
-	exitDiffers     = 4   // plan --detailed found something to do
+	exitDiffers     = 4   // plan --detailed or ecs diff found something to do
 	exitInterrupted = 130 // by Ctrl-C or a signal
 )
 
@@ -37,6 +37,15 @@ func (e *usageError) Hint() string  { return e.hint }
 func usagef(hint, format string, args ...any) error {
 	return &usageError{fmt.Errorf(format, args...), hint}
 }
+
+// hinted is an error with what to do about it.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e *hinted) Unwrap() error { return e.error }
+func (e *hinted) Hint() string  { return e.hint }
 
 // templateError is a template that is wrong; its diagnostics are printed in full.
 type templateError struct{ diags templates.Diagnostics }
@@ -62,11 +71,8 @@ func exitCode(err error, stderr io.Writer, color bool) int {
 		return exitUsage
 	}
 	fmt.Fprintf(stderr, "bake: %v\n", err)
-	if h, ok := errors.AsType[interface {
-		error
-		Hint() string
-	}](err); ok && h.Hint() != "" {
-		fmt.Fprintf(stderr, "hint: %s\n", h.Hint())
+	if hint := builder.Hint(err); hint != "" {
+		fmt.Fprintf(stderr, "hint: %s\n", hint)
 	}
 	return runCode(err)
 }

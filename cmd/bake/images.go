@@ -17,30 +17,43 @@ func (a *app) imagesCommand() *cobra.Command {
 	var list registry.List
 	var insecure bool
 	cmd := &cobra.Command{
-		Use:   "images REPOSITORY",
-		Short: "List the tags of a repository, on Docker Hub, in ECR or any registry",
+		Use:        "images REPOSITORY",
+		SuggestFor: []string{"tags", "pull"},
+		Short:      "List the tags of a repository, on Docker Hub, in ECR or any registry",
 		Example: `  bake images debian                            on Docker Hub
   bake images debian:bookworm-slim              one tag
   bake images registry.example.com/team/api     on any registry
   bake images 123456789012.dkr.ecr.eu-west-1.amazonaws.com/api
   bake images ecr:api --region eu-west-1        in the caller's registry of ECR, untagged images too
   bake images ecr:                              its repositories
+  bake images api --sandbox                     in the ECR of a local AWS
   bake images debian --match bookworm -o json`,
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if name, ok := ecr.IsRepository(args[0]); ok {
 				return a.ecrImages(cmd.Context(), name, list)
 			}
+			if a.flags.sandbox != "" && bareName(args[0]) {
+				// Who names a sandbox means its registry, not Docker Hub.
+				return a.ecrImages(cmd.Context(), args[0], list)
+			}
 			return a.images(cmd.Context(), args[0], list, insecure)
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&list.Limit, "limit", 25, "at most this many tags, the newest; 0: all")
+	f.IntVar(&list.Limit, "limit", 25, "at most `N` tags, the newest; 0: all")
 	f.StringVar(&list.Match, "match", "", "only tags that contain this `TEXT`")
 	f.BoolVar(&insecure, "insecure", false, "allow plain HTTP; to this machine it is always allowed")
 	a.awsFlags(cmd)
 	a.outputFlag(cmd, "text|json")
 	return cmd
+}
+
+// bareName reports whether a repository is named without its registry, as those
+// of Docker Hub may be.
+func bareName(repository string) bool {
+	host, _, found := strings.Cut(repository, "/")
+	return !found || !strings.ContainsAny(host, ".:") && host != "localhost"
 }
 
 func (a *app) images(parent context.Context, repository string, list registry.List, insecure bool) error {
@@ -56,6 +69,9 @@ func (a *app) images(parent context.Context, repository string, list registry.Li
 	}
 	defer w.close()
 	found, err := w.registries.List(ctx, ref, list)
+	if err != nil && bareName(repository) {
+		return &hinted{err, fmt.Sprintf("%s is looked for on Docker Hub: is this machine online? ecr:%[1]s is a repository of ECR", repository)}
+	}
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,9 @@ func (a *app) initCommand() *cobra.Command {
 	var set []string
 	var list bool
 	cmd := &cobra.Command{
-		Use:   "init",
-		Short: "Write a first template by answering a few questions",
+		Use:        "init",
+		SuggestFor: []string{"new", "plugins"},
+		Short:      "Write a first template by answering a few questions",
 		Example: `  bake init                                         asks
   bake init --list                                  what there is to begin with
   bake init --starter debian --set name=web --yes   asks nothing`,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bake/builder"
 	"bake/steps/amazon/keypair"
 )
 
@@ -19,6 +21,10 @@ func (a *app) keypairCommand() *cobra.Command {
 		Short: "Import, replace, list and delete EC2 key pairs",
 		Long: "Keep EC2 key pairs as they should be. An import of a key that is there already does nothing; a name\n" +
 			"that stands for another key gets the new one. Private keys never leave this machine.",
+		Example: `  bake keypair import ops ~/.ssh/id_ed25519.pub --region eu-west-1
+  bake keypair list
+  bake keypair show ops
+  bake keypair delete ops`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -31,7 +37,8 @@ func (a *app) keypairImportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import NAME KEY-FILE",
 		Short: "Make a name stand for a key",
-		Long:  "Import the public key of a file, which may be a public or a private key in OpenSSH's format or PEM; - reads it from stdin.",
+		Long: "Import the public key of a file, which may be a public or a private key in OpenSSH's format or PEM;\n" +
+			"- reads it from stdin.",
 		Example: `  bake keypair import ops ~/.ssh/id_ed25519.pub
   bake keypair import ops ops.pem --tag team=ops --region eu-west-1`,
 		Args: arguments(2, 2),
@@ -89,7 +96,9 @@ func (a *app) keypairListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List key pairs",
-		Args:  arguments(0, 0),
+		Example: `  bake keypair list
+  bake keypair list --region eu-west-1 --output json`,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withKeys(cmd, func(ctx context.Context, keys *keypair.Keyring) error {
 				all, err := keys.List(ctx)
@@ -116,12 +125,14 @@ func (a *app) keypairShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show NAME",
 		Short: "Print the public key of a key pair",
-		Args:  arguments(1, 1),
+		Example: `  bake keypair show ops
+  bake keypair show ops --output json      with its id, fingerprint and tags`,
+		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withKeys(cmd, func(ctx context.Context, keys *keypair.Keyring) error {
 				k, err := keys.Find(ctx, args[0])
 				if err != nil {
-					return fmt.Errorf("key pair %s: %w", args[0], err)
+					return noKeyPair(err, args[0], keys.Region)
 				}
 				if a.flags.output == "json" {
 					return a.printJSON(k)
@@ -139,11 +150,13 @@ func (a *app) keypairDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "delete NAME",
 		Short: "Delete a key pair; instances that run keep its key",
-		Args:  arguments(1, 1),
+		Example: `  bake keypair delete ops
+  bake keypair delete ops --region eu-west-1 --profile prod`,
+		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withKeys(cmd, func(ctx context.Context, keys *keypair.Keyring) error {
 				if err := keys.Delete(ctx, args[0]); err != nil {
-					return err
+					return noKeyPair(err, args[0], keys.Region)
 				}
 				fmt.Fprintf(a.stderr, "key pair %s is deleted in %s\n", args[0], keys.Region)
 				return nil
@@ -152,6 +165,14 @@ func (a *app) keypairDeleteCommand() *cobra.Command {
 	}
 	a.keypairFlags(cmd)
 	return cmd
+}
+
+// noKeyPair says where a key pair was looked for, if it was not found.
+func noKeyPair(err error, name, region string) error {
+	if errors.Is(err, builder.ErrNotFound) {
+		return usagef("`bake keypair list` lists them; --region looks elsewhere", "there is no key pair %s in %s", name, region)
+	}
+	return fmt.Errorf("key pair %s: %w", name, err)
 }
 
 func (a *app) keypairFlags(cmd *cobra.Command) {

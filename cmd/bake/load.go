@@ -64,13 +64,13 @@ func (a *app) exists(file string) error {
 	info, err := os.Stat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(file, "./"):
-		return usagef("`bake --help` lists the commands", "%q is neither a command nor a template file", file)
+		return a.noCommandOrFile(file)
 	case errors.Is(err, fs.ErrNotExist):
-		return usagef("`bake init` writes one", "there is no file %s", file)
+		return notThere(file)
 	case err != nil:
 		return usagef("", "reading template: %w", err)
 	case info.IsDir():
-		return usagef("name the template file in it", "%s is a folder", file)
+		return isFolder(file)
 	}
 	return nil
 }

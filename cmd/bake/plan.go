@@ -16,8 +16,9 @@ import (
 func (a *app) planCommand() *cobra.Command {
 	var detailed bool
 	cmd := &cobra.Command{
-		Use:   "plan TEMPLATE",
-		Short: "Show what would be done, without doing it",
+		Use:        "plan TEMPLATE",
+		SuggestFor: []string{"inspect", "diff", "show", "dry-run"},
+		Short:      "Show what would be done, without doing it",
 		Long: "Show what would be done: names that move are looked up (an image's tag becomes a digest),\n" +
 			"input files are hashed, and what exists already is found. It only reads.",
 		Example: `  bake plan web.yaml
@@ -48,11 +49,11 @@ func (a *app) plan(parent context.Context, file string, detailed bool) error {
 	engine := &builder.Engine{Catalog: w.catalog, Journal: noJournal{}, Sink: noSink{}, Env: r.loaded.template.Env}
 	plan := r.loaded.plan
 	if err := engine.Pin(ctx, r.id, plan); err != nil {
-		return err
+		return planError(ctx, err)
 	}
 	made, err := engine.Made(ctx, r.id, plan)
 	if err != nil {
-		return err
+		return planError(ctx, err)
 	}
 	if a.flags.output == "json" {
 		enc := json.NewEncoder(a.stdout)
@@ -66,6 +67,18 @@ func (a *app) plan(parent context.Context, file string, detailed bool) error {
 	}
 	if err == nil && detailed && toBuild(plan, made) {
 		return exitError(exitDiffers)
+	}
+	return err
+}
+
+// planError says where in the template what could not be looked up stands, and
+// nothing if it was the user who ended it.
+func planError(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errInterrupted) {
+		return errInterrupted
+	}
+	if se, ok := errors.AsType[*builder.StepError](err); ok && se.Step.Pos.Line > 0 {
+		return &hinted{fmt.Errorf("%s: %s: %w", se.Step.Pos, se.Step.Name, se.Err), builder.Hint(se.Err)}
 	}
 	return err
 }

@@ -40,8 +40,9 @@ type releaseFlags struct {
 func (a *app) releaseCommand() *cobra.Command {
 	var f releaseFlags
 	cmd := &cobra.Command{
-		Use:   "release MANIFEST",
-		Short: "Deploy what an earlier job built, without building it",
+		Use:        "release MANIFEST",
+		SuggestFor: []string{"promote", "push", "publish"},
+		Short:      "Deploy what an earlier job built, without building it",
 		Long: `Deploy what an earlier job built, by its digest, to another stage, account or
 region. MANIFEST is the file that the output ` + "`manifest`" + ` wrote. What is done with
 the images say the outputs of a template, whose sources, steps and tests are
@@ -75,9 +76,6 @@ journal, and ` + "`bake resume`" + ` goes on with it.`,
 
 // release runs outputs for what a manifest lists.
 func (a *app) release(ctx context.Context, f releaseFlags) error {
-	if err := a.checkFlags(); err != nil {
-		return err
-	}
 	manifest, err := publish.ReadManifest(f.Manifest)
 	if err != nil {
 		return usagef("the output `manifest` writes one", "%w", err)

@@ -21,6 +21,9 @@ func (a *app) resumeCommand() *cobra.Command {
 		Short: "Go on with a run that failed, was interrupted or was killed",
 		Long: "Go on with a run where its journal ends. RUN is an id, a unique part of one, or \"last\" (the default).\n" +
 			"Sensitive variables are not kept: set them again the way the run got them.",
+		Example: `  bake resume                              the last run
+  bake resume 20260730-1412 --on-error keep
+  bake resume last --var token=...         a sensitive variable, which no run keeps`,
 		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := "last"
@@ -33,8 +36,8 @@ func (a *app) resumeCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringArrayVar(&a.flags.vars, "var", nil, "set a sensitive variable again: `NAME=VALUE`")
 	a.outputFlag(cmd, "text|plain|json|github")
-	f.IntVar(&a.flags.parallel, "parallel", 0, "builds at once, `N`; 0: as this machine allows")
-	f.StringVar(&a.flags.onError, "on-error", "clean", "when a step fails: `clean|keep|ask`")
+	f.IntVar(&a.flags.parallel, "parallel", 0, "at most `N` builds at once; 0: as this machine allows")
+	a.onErrorFlag(cmd)
 	return cmd
 }
 
@@ -59,9 +62,6 @@ func (a *app) resume(ctx context.Context, name string) error {
 	a.flags.varFiles = append(req.VarFiles, a.flags.varFiles...)
 	for name, value := range req.Vars {
 		a.flags.vars = append([]string{name + "=" + value}, a.flags.vars...)
-	}
-	if err := a.checkFlags(); err != nil {
-		return err
 	}
 	w, err := a.wire()
 	if err != nil {

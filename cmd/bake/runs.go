@@ -14,10 +14,15 @@ import (
 
 func (a *app) runsCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "runs",
-		Short: "List the runs that are kept here",
-		Args:  arguments(0, 0),
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.runs() },
+		Use:        "runs",
+		SuggestFor: []string{"history", "list", "ls"},
+		Short:      "List the runs that are kept here",
+		Long: "List the runs that are kept in " + runsDir + " of the folder that bake is started in, newest first: their\n" +
+			"journals, logs and reports. `bake clean --runs` removes those that are over.",
+		Example: `  bake runs
+  bake runs --output json | jq -r '.[] | select(.status == "failed") | .id'`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runs() },
 	}
 	a.outputFlag(cmd, "text|json")
 	return cmd
@@ -34,6 +39,9 @@ func (a *app) runs() error {
 		}
 	}
 	if a.flags.output == "json" {
+		if all == nil {
+			all = []*report.Run{} // a list for jq, not null
+		}
 		return json.NewEncoder(a.stdout).Encode(all)
 	}
 	if len(all) == 0 {
@@ -45,9 +53,10 @@ func (a *app) runs() error {
 
 func (a *app) logsCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "logs [RUN [STEP]]",
-		Short: "Print what the steps of a run said",
-		Long:  "Print the log of a run, or of one of its steps. RUN is an id, a unique part of one, or \"last\" (the default).",
+		Use:        "logs [RUN [STEP]]",
+		SuggestFor: []string{"log", "tail"},
+		Short:      "Print what the steps of a run said",
+		Long:       "Print the log of a run, or of one of its steps. RUN is an id, a unique part of one, or \"last\" (the default).",
 		Example: `  bake logs
   bake logs last web/provision/3`,
 		Args: arguments(0, 2),
@@ -79,6 +88,8 @@ func (a *app) reportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report [RUN]",
 		Short: "Write a run's report as one HTML page",
+		Long: "Write a run's report as one HTML page that needs nothing beside it: what was built from what, every\n" +
+			"step with its time and its log. RUN is an id, a unique part of one, or \"last\" (the default).",
 		Example: `  bake report                     into .bake/runs/ID/report.html
   bake report last --to out.html`,
 		Args: arguments(0, 1),

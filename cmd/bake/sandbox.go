@@ -30,20 +30,24 @@ type standing struct {
 func (a *app) sandboxCommand() *cobra.Command {
 	var s standing
 	cmd := &cobra.Command{
-		Use:   "sandbox",
-		Short: "Run a local AWS, for bake, the AWS CLI, packer and other clients",
+		Use:        "sandbox",
+		SuggestFor: []string{"localstack", "moto"},
+		Short:      "Run a local AWS, for bake, the AWS CLI, packer and other clients",
 		Long: `Run a local AWS until Ctrl-C: EC2 with machines that really run, ECR with a real
 registry, ECS with tasks that really run, IAM, STS, SSM, KMS, Secrets Manager and
 CloudWatch Logs, answered on loopback in AWS's own protocols. It prints what other
 clients need in their environment. Any access key does; one of twelve digits is an
 account of that number.
 
-For bake alone there is --sandbox, which needs no second terminal.`,
+For bake alone there is --sandbox, which needs no second terminal.
+
+A FAULT is a kind (error, throttle, drop, lost, slow or hidden) and which calls it
+befalls: KIND[,service=S][,action=A][,region=R][,after=N][,times=N][,code=C][,delay=D].`,
 		Example: `  bake sandbox                                   in memory, on a free port
   bake sandbox --addr 127.0.0.1:4566 --dir .bake/sandbox
   bake sandbox --image debian-12=rootfs.tar      with an AMI of one's own
   bake sandbox --pace 0.1                        states take a tenth of AWS's time
-  bake sandbox --fault lost,action=RunInstances  the first answer of RunInstances is lost
+  bake sandbox --fault lost,action=RunInstances    the first answer of RunInstances is lost
   bake sandbox --fault throttle,service=ec2,after=10,times=3
   bake sandbox --fault hidden,times=2            what is new is not seen by the first two reads
 
@@ -56,10 +60,10 @@ For bake alone there is --sandbox, which needs no second terminal.`,
 	f := cmd.Flags()
 	f.StringVar(&s.Addr, "addr", "127.0.0.1:0", "listen on this `ADDRESS` of loopback; port 0: a free one")
 	f.StringVar(&s.Dir, "dir", "", "keep everything in `FOLDER` for the next start (default: forget it)")
-	f.Float64Var(&s.Pace, "pace", 0, "how long states take: 1 as on AWS, 0.1 a tenth, 0 no time")
+	f.Float64Var(&s.Pace, "pace", 0, "how long states take, a `FACTOR`: 1 as on AWS, 0.1 a tenth, 0 no time")
 	f.StringVar(&s.Account, "account", sandbox.DefaultAccount, "`ACCOUNT` of callers with any key")
 	f.StringVar(&s.region, "region", "us-east-1", "`REGION` in the printed environment")
-	f.Var(&s.faults, "fault", "go wrong: `KIND[,service=S][,action=A][,region=R][,after=N][,times=N][,code=C][,delay=D]`, KIND one of error, throttle, drop, lost, slow, hidden (repeatable)")
+	f.Var(&s.faults, "fault", "let calls go wrong: a `FAULT` as above (repeatable)")
 	f.StringArrayVar(&s.images, "image", nil, "register a root filesystem, a tar or a folder, as an AMI of --region: `NAME=ROOTFS` (repeatable)")
 	f.BoolVar(&s.calls, "calls", false, "tell every call on stderr")
 	a.outputFlag(cmd, "text|json")

@@ -8,10 +8,13 @@ import (
 
 func (a *app) schemaCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "schema",
-		Short: "Print the JSON schema of templates, for editors",
+		Use:        "schema",
+		SuggestFor: []string{"hcl2_upgrade"},
+		Short:      "Print the JSON schema of templates, for editors",
 		Example: `  bake schema > bake.schema.json
-  # then, as the first line of a template:
+  bake schema | jq '.definitions | keys'
+
+  # as the first line of a template, for editors:
   # yaml-language-server: $schema=./bake.schema.json`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, args []string) error {

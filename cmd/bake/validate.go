@@ -11,9 +11,10 @@ import (
 
 func (a *app) validateCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "validate TEMPLATE...",
-		Short: "Check templates without network or credentials",
-		Long:  "Check templates: everything that is wrong with them is told at once, with its place.\nNothing is looked up, so no network and no credentials are needed.",
+		Use:        "validate TEMPLATE...",
+		SuggestFor: []string{"check", "lint", "fmt"},
+		Short:      "Check templates without network or credentials",
+		Long:       "Check templates: everything that is wrong with them is told at once, with its place.\nNothing is looked up, so no network and no credentials are needed.",
 		Example: `  bake validate web.yaml
   bake validate *.yaml --output json`,
 		Args: arguments(1, -1),
