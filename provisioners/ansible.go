@@ -12,12 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"bake/builder"
 	"bake/internal/filetree"
+	"bake/internal/lazyregexp"
 	"bake/templates"
 )
 
@@ -49,7 +49,7 @@ func (a *Ansible) Validate(b templates.Block) (ds templates.Diagnostics) {
 	return ds
 }
 
-var groupName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var groupName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // Check reports a missing playbook and a missing ansible.
 func (a *Ansible) Check(dir string, b templates.Block) templates.Diagnostics {
@@ -237,7 +237,7 @@ func (a *Ansible) galaxy(ctx context.Context, sc *builder.Scope, work string) er
 	return nil
 }
 
-var recapLine = regexp.MustCompile(`(?m)^bake +: (ok=\d+ +changed=(\d+) .*)$`)
+var recapLine = lazyregexp.New(`(?m)^bake +: (ok=\d+ +changed=(\d+) .*)$`)
 
 // recap reads the end of what ansible said.
 func recap(said []byte) builder.Outcome {

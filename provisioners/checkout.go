@@ -11,11 +11,11 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"bake/builder"
 	"bake/internal/filetree"
+	"bake/internal/lazyregexp"
 	"bake/templates"
 )
 
@@ -33,7 +33,7 @@ type Checkout struct {
 	Owner      Owner             `yaml:"owner" doc:"Whom the files belong to: name or number, with :group if it is another. Default: root."`
 }
 
-var fullCommit = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
+var fullCommit = lazyregexp.New(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
 
 // Validate checks what the tags cannot say.
 func (c *Checkout) Validate(b templates.Block) templates.Diagnostics {

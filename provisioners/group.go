@@ -3,14 +3,14 @@ package provisioners
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strconv"
 
 	"bake/builder"
+	"bake/internal/lazyregexp"
 	"bake/templates"
 )
 
-var accountName = regexp.MustCompile(`^[a-zA-Z_][-a-zA-Z0-9_.]{0,31}\$?$`)
+var accountName = lazyregexp.New(`^[a-zA-Z_][-a-zA-Z0-9_.]{0,31}\$?$`)
 
 // Group makes a group, changes its number, or removes it. It edits the
 // machine's /etc/group, so that it needs no program there.

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"bake/builder"
+	"bake/internal/lazyregexp"
 	"bake/templates"
 )
 
@@ -18,7 +18,7 @@ import (
 // number. Empty means root.
 type Owner string
 
-var ownerPattern = regexp.MustCompile(`^[A-Za-z0-9_][-A-Za-z0-9_.]*\$?(:[A-Za-z0-9_][-A-Za-z0-9_.]*\$?)?$`)
+var ownerPattern = lazyregexp.New(`^[A-Za-z0-9_][-A-Za-z0-9_.]*\$?(:[A-Za-z0-9_][-A-Za-z0-9_.]*\$?)?$`)
 
 // UnmarshalBlock reads a string or a number.
 func (o *Owner) UnmarshalBlock(b templates.Block) templates.Diagnostics {

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"bake/builder"
+	"bake/internal/lazyregexp"
 	"bake/internal/shell"
 	"bake/templates"
 )
@@ -26,7 +26,7 @@ type Package struct {
 	Options    templates.Strings `yaml:"options" doc:"More options for the manager's command line."`
 }
 
-var packageName = regexp.MustCompile(`^[A-Za-z0-9@/.][-A-Za-z0-9_.+:~@/^*]*(=[-A-Za-z0-9_.+:~^*]+)?$`)
+var packageName = lazyregexp.New(`^[A-Za-z0-9@/.][-A-Za-z0-9_.+:~@/^*]*(=[-A-Za-z0-9_.+:~^*]+)?$`)
 
 // Validate checks what the tags cannot say.
 func (p *Package) Validate(b templates.Block) (ds templates.Diagnostics) {

@@ -6,12 +6,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strings"
 	"text/template"
 
 	"bake/builder"
 	"bake/internal/filetree"
+	"bake/internal/lazyregexp"
 	"bake/internal/shell"
 	"bake/templates"
 )
@@ -103,7 +103,7 @@ func (t *Template) fill(parsed *template.Template) ([]byte, error) {
 	return out.Bytes(), withoutPrefix(err)
 }
 
-var executing = regexp.MustCompile(`: executing "[^"]*" at `)
+var executing = lazyregexp.New(`: executing "[^"]*" at `)
 
 // withoutPrefix turns text/template's `template: F:1:2: executing "F" at <.x>: why`
 // into `F:1:2: <.x>: why`.

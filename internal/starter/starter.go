@@ -10,11 +10,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"bake/internal/lazyregexp"
 	embedded "bake/templates/starter"
 )
 
@@ -95,7 +95,7 @@ func Find(name string) (Starter, error) {
 }
 
 // marked is a line "key: value   #? name text" or "#= name".
-var marked = regexp.MustCompile(`^(\s*(?:- )?[\w-]+: +)(.*?)(\s+)#([?=]) (\w+) ?(.*)$`)
+var marked = lazyregexp.New(`^(\s*(?:- )?[\w-]+: +)(.*?)(\s+)#([?=]) (\w+) ?(.*)$`)
 
 func read(name, text string) (Starter, error) {
 	s := Starter{Name: name, text: text}
@@ -153,9 +153,9 @@ func (s Starter) Render(answers map[string]string) ([]byte, error) {
 
 // plain is what YAML 1.1 and 1.2 read as the same string without quotes.
 var (
-	plain    = regexp.MustCompile(`^[A-Za-z./][A-Za-z0-9_./:@+ -]*$`)
-	notPlain = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off|true|false|null|\.nan|[+-]?\.inf)$|: | #|:$| $`)
-	version  = regexp.MustCompile(`^\d+\.\d+\.\d+[A-Za-z0-9.+-]*$`)
+	plain    = lazyregexp.New(`^[A-Za-z./][A-Za-z0-9_./:@+ -]*$`)
+	notPlain = lazyregexp.New(`(?i)^(y|n|yes|no|on|off|true|false|null|\.nan|[+-]?\.inf)$|: | #|:$| $`)
+	version  = lazyregexp.New(`^\d+\.\d+\.\d+[A-Za-z0-9.+-]*$`)
 )
 
 // scalar writes a string as YAML on one line, quoted if need be. bake's own

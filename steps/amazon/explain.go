@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
+
+	"bake/internal/lazyregexp"
 )
 
 // Explained is an error of AWS with what can be done about it.
@@ -95,8 +96,8 @@ type Denial struct {
 }
 
 var (
-	encodedMessage = regexp.MustCompile(`Encoded authorization failure message: ([A-Za-z0-9_+/=-]+)`)
-	plainDenial    = regexp.MustCompile(`(?:User: )?(arn:\S+) is not authorized to perform: ([A-Za-z0-9-]+:[A-Za-z0-9*]+)(?: on resource: (\S+))?`)
+	encodedMessage = lazyregexp.New(`Encoded authorization failure message: ([A-Za-z0-9_+/=-]+)`)
+	plainDenial    = lazyregexp.New(`(?:User: )?(arn:\S+) is not authorized to perform: ([A-Za-z0-9-]+:[A-Za-z0-9*]+)(?: on resource: (\S+))?`)
 )
 
 func (c *Cloud) explainDenial(ctx context.Context, a Access, err error) error {

@@ -2,9 +2,10 @@ package ssh
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
+
+	"bake/internal/lazyregexp"
 )
 
 // A fatalError is one that trying again cannot cure.
@@ -54,7 +55,7 @@ func (e *WrongUserError) Hint() string {
 	return fmt.Sprintf("set user: %s, and sudo: true if the steps need root", e.Right)
 }
 
-var pleaseLogin = regexp.MustCompile(`(?i)please log ?in as the (?:user )?["'\x60]?([a-z_][a-z0-9_.-]*)["'\x60]?(?: user)? rather than`)
+var pleaseLogin = lazyregexp.New(`(?i)please log ?in as the (?:user )?["'\x60]?([a-z_][a-z0-9_.-]*)["'\x60]?(?: user)? rather than`)
 
 // rightUser returns the user that a machine asks to log in as, or "".
 func rightUser(said string) string {

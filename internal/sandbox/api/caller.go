@@ -3,8 +3,9 @@ package api
 import (
 	"crypto/subtle"
 	"net/http"
-	"regexp"
 	"time"
+
+	"bake/internal/lazyregexp"
 )
 
 // A Caller is whom an access key belongs to.
@@ -26,9 +27,9 @@ type Keys interface {
 }
 
 var (
-	accountForm = regexp.MustCompile(`^[0-9]{12}$`)
+	accountForm = lazyregexp.New(`^[0-9]{12}$`)
 	// sessionForm is the key id of temporary credentials, which STS alone can give.
-	sessionForm = regexp.MustCompile(`^ASIA[A-Z0-9]{12,}$`)
+	sessionForm = lazyregexp.New(`^ASIA[A-Z0-9]{12,}$`)
 )
 
 // A refusal is why a request is not let in; each protocol has its own codes for it.

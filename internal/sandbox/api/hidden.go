@@ -2,10 +2,11 @@ package api
 
 import (
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"bake/internal/lazyregexp"
 )
 
 // creators are the beginnings of actions whose answers name what they made.
@@ -112,7 +113,7 @@ func (f *Faults) hides() bool {
 	return slices.ContainsFunc(f.active, func(a *activeFault) bool { return a.Kind == FaultHidden })
 }
 
-var quoted = regexp.MustCompile(`"([^"\\]+)"`)
+var quoted = lazyregexp.New(`"([^"\\]+)"`)
 
 // values are the words of a request.
 func (r *Request) values() []string {

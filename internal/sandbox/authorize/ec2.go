@@ -2,10 +2,10 @@ package authorize
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 )
 
@@ -35,7 +35,7 @@ func creates() map[string][]string {
 	}
 }
 
-var idForm = regexp.MustCompile(`^([a-z]+)-[0-9a-f]{8,17}$`)
+var idForm = lazyregexp.New(`^([a-z]+)-[0-9a-f]{8,17}$`)
 
 // ec2Resource is the ARN of a resource; images and snapshots are of no account.
 func ec2Resource(c *api.Call, kind, id string) string {

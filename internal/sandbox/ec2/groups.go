@@ -2,10 +2,10 @@ package ec2
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 )
 
@@ -51,7 +51,7 @@ type createSecurityGroupOut struct {
 }
 
 // groupText is what names, descriptions of groups and of rules may consist of.
-var groupText = regexp.MustCompile(`^[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}$`)
+var groupText = lazyregexp.New(`^[a-zA-Z0-9 ._\-:/()#,@\[\]+=&;{}!$*]{0,255}$`)
 
 func (o *op) createSecurityGroup(in *createSecurityGroupIn) (*createSecurityGroupOut, error) {
 	tags, err := tagsFor(in.Tags, kindGroup.name)

@@ -3,10 +3,10 @@ package ec2
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"regexp"
 	"strings"
 	"time"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 )
 
@@ -53,7 +53,7 @@ var (
 )
 
 // hexID is how ids end: 8 digits long ago, 17 today, a UUID for fleets.
-var hexID = regexp.MustCompile(`^([0-9a-f]{8}|[0-9a-f]{17}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
+var hexID = lazyregexp.New(`^([0-9a-f]{8}|[0-9a-f]{17}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
 
 func (k kind) check(id string) error {
 	rest, ok := strings.CutPrefix(id, k.prefix+"-")

@@ -2,11 +2,11 @@ package ec2
 
 import (
 	"cmp"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 )
 
@@ -140,8 +140,8 @@ func (in *modifyImageIn) permissions() (add, remove []launchPermission, err erro
 }
 
 var (
-	orgARN = regexp.MustCompile(`^arn:aws[a-z-]*:organizations::[0-9]{12}:organization/o-[a-z0-9]{10,32}$`)
-	ouARN  = regexp.MustCompile(`^arn:aws[a-z-]*:organizations::[0-9]{12}:ou/o-[a-z0-9]{10,32}/ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}$`)
+	orgARN = lazyregexp.New(`^arn:aws[a-z-]*:organizations::[0-9]{12}:organization/o-[a-z0-9]{10,32}$`)
+	ouARN  = lazyregexp.New(`^arn:aws[a-z-]*:organizations::[0-9]{12}:ou/o-[a-z0-9]{10,32}/ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}$`)
 )
 
 func (p launchPermission) check() error {

@@ -1,14 +1,14 @@
 package ec2
 
 import (
-	"regexp"
 	"slices"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 )
 
 // deviceName is what EC2 takes: /dev/sda1, /dev/xvdf, xvdcz, sdb.
-var deviceName = regexp.MustCompile(`^(/dev/)?(sd[a-z]{1,2}[0-9]{0,2}|xvd[a-z]{1,2}[0-9]{0,2}|nvme[0-9]+n1)$`)
+var deviceName = lazyregexp.New(`^(/dev/)?(sd[a-z]{1,2}[0-9]{0,2}|xvd[a-z]{1,2}[0-9]{0,2}|nvme[0-9]+n1)$`)
 
 // checkDevices merges the image's devices with the launch's and checks the result.
 func (o *op) checkDevices(p *plan, _ *runInstancesIn) error {

@@ -1,13 +1,13 @@
 package ec2
 
 import (
-	"regexp"
 	"slices"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 )
 
-var accountID = regexp.MustCompile(`^[0-9]{12}$`)
+var accountID = lazyregexp.New(`^[0-9]{12}$`)
 
 type volumePermission struct {
 	User  string `q:"UserId" xml:"userId,omitempty"`

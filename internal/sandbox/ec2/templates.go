@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 )
 
@@ -152,7 +153,7 @@ type createTemplateOut struct {
 	Template templateXML `xml:"launchTemplate"`
 }
 
-var templateName = regexp.MustCompile(`^[a-zA-Z0-9().\-/_]{3,125}$`)
+var templateName = lazyregexp.New(`^[a-zA-Z0-9().\-/_]{3,125}$`)
 
 func (o *op) createTemplate(in *createTemplateIn) (*createTemplateOut, error) {
 	use, err := o.token("CreateLaunchTemplate", in.ClientToken, *in)

@@ -5,10 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
-	"regexp"
 	"slices"
 	"time"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 )
 
@@ -27,7 +27,7 @@ func (id imageID) String() string {
 	return "{imageDigest:'" + null(id.Digest) + "', imageTag:'" + null(id.Tag) + "'}"
 }
 
-var tagForm = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,299}$`)
+var tagForm = lazyregexp.New(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,299}$`)
 
 // image finds one by its digest, its tag, or both.
 func (r *registry) image(p *repository, id imageID) (*manifest, error) {

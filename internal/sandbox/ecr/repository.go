@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/policy"
 )
@@ -67,7 +67,7 @@ func (r *registry) out(p *repository) repositoryOut {
 	return repositoryOut{r.arn(p.Name), r.Account, p.Name, r.uri(p.Name), p.Created, p.Mutability, p.Exclusions, &scan, &crypt}
 }
 
-var repositoryForm = regexp.MustCompile(`^(?:[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*/)*[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$`)
+var repositoryForm = lazyregexp.New(`^(?:[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*/)*[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$`)
 
 func checkRepository(name string) error {
 	if n := len(name); n < 2 || n > 256 || !repositoryForm.MatchString(name) {

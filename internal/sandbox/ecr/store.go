@@ -7,8 +7,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
+
+	"bake/internal/lazyregexp"
 )
 
 // A store keeps blobs by their digest, for all registries; which of them a
@@ -35,7 +36,7 @@ func (s *store) close() error {
 
 func (s *store) uploads() string { return filepath.Join(s.dir, "uploads") }
 
-var digestForm = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+var digestForm = lazyregexp.New(`^sha256:[0-9a-f]{64}$`)
 
 func (s *store) path(digest string) string {
 	return filepath.Join(s.dir, "sha256", strings.TrimPrefix(digest, "sha256:"))

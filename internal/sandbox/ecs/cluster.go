@@ -1,11 +1,11 @@
 package ecs
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/ecs/wire"
 )
@@ -13,7 +13,7 @@ import (
 // defaultCluster is the name that is meant where none is given.
 const defaultCluster = "default"
 
-var clusterName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
+var clusterName = lazyregexp.New(`^[A-Za-z0-9_-]{1,255}$`)
 
 func (c *T) createCluster(call *api.Call, r *region, in *wire.CreateClusterInput) (*wire.CreateClusterOutput, error) {
 	name := in.ClusterName

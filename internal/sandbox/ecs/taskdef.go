@@ -1,11 +1,11 @@
 package ecs
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/ecs/wire"
 	"bake/internal/sandbox/epoch"
@@ -204,4 +204,4 @@ func (c *T) listTaskDefinitionFamilies(call *api.Call, r *region, in *wire.ListT
 	return &wire.ListTaskDefinitionFamiliesOutput{Families: part, NextToken: next}, err
 }
 
-var familyName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
+var familyName = lazyregexp.New(`^[A-Za-z0-9_-]{1,255}$`)

@@ -4,11 +4,11 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 )
 
@@ -81,7 +81,7 @@ type balancersOut struct {
 	Next      string        `xml:"NextMarker,omitempty"`
 }
 
-var balancerName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?$`)
+var balancerName = lazyregexp.New(`^[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?$`)
 
 func (t *T) createLoadBalancer(call *api.Call, r *region, in *createLoadBalancerIn) (*balancersOut, error) {
 	if !balancerName.MatchString(in.Name) || strings.HasPrefix(in.Name, "internal-") {

@@ -3,11 +3,11 @@ package iam
 import (
 	"context"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/policy"
 )
@@ -48,7 +48,7 @@ func (r *role) xml() roleXML {
 	return roleXML{r.Path, r.Name, r.ID, r.ARN, r.Created, quote(r.Trust), r.Description, r.MaxSession, r.Tags}
 }
 
-var nameForm = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
+var nameForm = lazyregexp.New(`^[\w+=,.@-]{1,64}$`)
 
 func checkName(member, name string) error {
 	if !nameForm.MatchString(name) {

@@ -2,17 +2,17 @@ package logs
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/logs/wire"
 )
 
 var (
-	groupName  = regexp.MustCompile(`^[.\-_/#A-Za-z0-9]{1,512}$`)
-	streamName = regexp.MustCompile(`^[^:*]{1,512}$`)
+	groupName  = lazyregexp.New(`^[.\-_/#A-Za-z0-9]{1,512}$`)
+	streamName = lazyregexp.New(`^[^:*]{1,512}$`)
 )
 
 func badParameter(format string, args ...any) error {

@@ -10,10 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/rootfs"
 )
 
@@ -40,7 +40,7 @@ type store struct {
 }
 
 // validID is what disks and snapshots may be called: they become names of files.
-var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+var validID = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
 func checkID(id string) error {
 	if !validID.MatchString(id) {

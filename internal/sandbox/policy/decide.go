@@ -1,8 +1,9 @@
 package policy
 
 import (
-	"regexp"
 	"strings"
+
+	"bake/internal/lazyregexp"
 )
 
 // A Request is what is decided about: one action on one resource.
@@ -76,7 +77,7 @@ func (p Principal) names(ids map[string][]string) bool {
 	return false
 }
 
-var rootForm = regexp.MustCompile(`^arn:[a-z-]+:iam::([0-9]{12}):root$`)
+var rootForm = lazyregexp.New(`^arn:[a-z-]+:iam::([0-9]{12}):root$`)
 
 // accountRoot returns the account that arn:aws:iam::ACCOUNT:root means, which is all of it.
 func accountRoot(arn string) (string, bool) {
@@ -87,7 +88,7 @@ func accountRoot(arn string) (string, bool) {
 	return m[1], true
 }
 
-var variable = regexp.MustCompile(`\$\{([^}]+)\}`)
+var variable = lazyregexp.New(`\$\{([^}]+)\}`)
 
 // fill puts the context's values where a policy has ${aws:...}.
 func (r Request) fill(words Words) Words {

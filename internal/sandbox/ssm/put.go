@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 )
 
@@ -179,7 +180,7 @@ type labelOut struct {
 	ParameterVersion int64
 }
 
-var labelForm = regexp.MustCompile(`^[A-Za-z_.\-][A-Za-z0-9_.\-]{0,99}$`)
+var labelForm = lazyregexp.New(`^[A-Za-z_.\-][A-Za-z0-9_.\-]{0,99}$`)
 
 func (t *T) label(_ context.Context, c *api.Call, in *labelIn) (*labelOut, error) {
 	t.mu.Lock()

@@ -3,12 +3,12 @@ package ssm
 
 import (
 	"encoding/json"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 )
 
@@ -105,8 +105,8 @@ func (t *T) store(account, region string) map[string]*parameter {
 }
 
 var (
-	nameForm  = regexp.MustCompile(`^[a-zA-Z0-9_.\-/]+$`)
-	imageForm = regexp.MustCompile(`^ami-([0-9a-f]{8}|[0-9a-f]{17})$`)
+	nameForm  = lazyregexp.New(`^[a-zA-Z0-9_.\-/]+$`)
+	imageForm = lazyregexp.New(`^ami-([0-9a-f]{8}|[0-9a-f]{17})$`)
 )
 
 func checkName(name string) error {

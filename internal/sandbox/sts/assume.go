@@ -5,11 +5,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/iam"
 	"bake/internal/sandbox/policy"
@@ -44,8 +44,8 @@ type assumeOut struct {
 }
 
 var (
-	roleForm    = regexp.MustCompile(`^arn:aws[a-z-]*:iam::([0-9]{12}):role/.+$`)
-	sessionForm = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
+	roleForm    = lazyregexp.New(`^arn:aws[a-z-]*:iam::([0-9]{12}):role/.+$`)
+	sessionForm = lazyregexp.New(`^[\w+=,.@-]{2,64}$`)
 )
 
 func (t *T) assumeRole(_ context.Context, c *api.Call, in *assumeIn) (*assumeOut, error) {

@@ -8,11 +8,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/iam"
 	"bake/internal/sandbox/policy"
@@ -162,7 +162,7 @@ type mfa struct {
 	Code   string `q:"TokenCode"`
 }
 
-var codeForm = regexp.MustCompile(`^[0-9]{6}$`)
+var codeForm = lazyregexp.New(`^[0-9]{6}$`)
 
 // check verifies an MFA code: six digits, of which 000000 is never right, and
 // none is right twice. It reports whether there was one.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
+	"bake/internal/lazyregexp"
 	"bake/steps/amazon"
 )
 
@@ -30,7 +30,7 @@ func owners() map[string]string {
 	}
 }
 
-var accountID = regexp.MustCompile(`^[0-9]{12}$`)
+var accountID = lazyregexp.New(`^[0-9]{12}$`)
 
 // ownerOf is an owner as DescribeImages takes it.
 func ownerOf(name string) (string, error) {
@@ -118,7 +118,7 @@ func parameter(ctx context.Context, cfg aws.Config, name string) (string, error)
 	return "", &ImageError{What: "AMI of SSM parameter " + name, Problem: "its value is not the id of an AMI", Cure: "some parameters have the id below them, like NAME/image_id"}
 }
 
-var anywhere = regexp.MustCompile(`\bami-[0-9a-f]{8,17}\b`)
+var anywhere = lazyregexp.New(`\bami-[0-9a-f]{8,17}\b`)
 
 func parent(name string) string {
 	if i := strings.LastIndex(name, "/"); i > 0 {

@@ -4,11 +4,11 @@ package ami
 
 import (
 	"net/netip"
-	"regexp"
 	"strings"
 	"time"
 
 	"bake/builder"
+	"bake/internal/lazyregexp"
 	"bake/steps/amazon"
 	"bake/steps/amazon/launch"
 	"bake/steps/ssh"
@@ -113,7 +113,7 @@ func (c Choice) words() string {
 	return strings.TrimSpace(c.Name)
 }
 
-var imageID = regexp.MustCompile(`^ami-[0-9a-f]{8,17}$`)
+var imageID = lazyregexp.New(`^ami-[0-9a-f]{8,17}$`)
 
 // Validate checks what the tags cannot say.
 func (s *Source) Validate(b templates.Block) templates.Diagnostics {

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 
+	"bake/internal/lazyregexp"
 	"bake/internal/registry"
 )
 
@@ -44,7 +44,7 @@ func (e *explained) Hint() string { return e.cure }
 var pushActions = []string{"ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart",
 	"ecr:CompleteLayerUpload", "ecr:PutImage", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
 
-var deniedText = regexp.MustCompile(`(arn:\S+) is not authorized to perform: (\S+) on resource: (\S+)`)
+var deniedText = lazyregexp.New(`(arn:\S+) is not authorized to perform: (\S+) on resource: (\S+)`)
 
 // explainDenied turns a refusal into the statement that would allow the push.
 // Docker shows it as EOF or a plain 403.

@@ -1,8 +1,9 @@
 package ecr
 
 import (
-	"regexp"
 	"strings"
+
+	"bake/internal/lazyregexp"
 )
 
 // PublicHost is the registry of ECR Public.
@@ -16,7 +17,7 @@ type Host struct {
 
 // Names of ECR's private registries, in all partitions, with FIPS and
 // dual-stack endpoints (docs.aws.amazon.com/general/latest/gr/ecr.html).
-var hostPattern = regexp.MustCompile(`^(\d{12})\.dkr[.-]ecr(?:-fips)?\.([a-z]{2,}(?:-[a-z]+)+-\d+)\.(?:amazonaws\.com(?:\.cn)?|on\.aws|on\.amazonwebservices\.com\.cn|[a-z0-9.-]*(?:c2s\.ic\.gov|sgov\.gov|adc-e\.uk|cloud\.adc-e\.uk))$`)
+var hostPattern = lazyregexp.New(`^(\d{12})\.dkr[.-]ecr(?:-fips)?\.([a-z]{2,}(?:-[a-z]+)+-\d+)\.(?:amazonaws\.com(?:\.cn)?|on\.aws|on\.amazonwebservices\.com\.cn|[a-z0-9.-]*(?:c2s\.ic\.gov|sgov\.gov|adc-e\.uk|cloud\.adc-e\.uk))$`)
 
 // ParseHost reads a registry's name, without a port. It reports false if it is
 // not ECR's.

@@ -2,11 +2,11 @@ package ecr
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
 	"bake/builder"
+	"bake/internal/lazyregexp"
 	"bake/steps/amazon"
 	"bake/templates"
 )
@@ -75,9 +75,9 @@ type Keep struct {
 func (o *Output) Accepts(k builder.ArtifactKind) bool { return k == builder.ImageArtifact }
 
 // repositoryName is what ECR takes (CreateRepository).
-var repositoryName = regexp.MustCompile(`^(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$`)
+var repositoryName = lazyregexp.New(`^(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$`)
 
-var tagForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+var tagForm = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
 // Validate checks names and what excludes each other, as far as they are known.
 func (o *Output) Validate(b templates.Block) templates.Diagnostics {

@@ -4,9 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
+
+	"bake/internal/lazyregexp"
 )
 
 // maxLifecycle is how many characters a lifecycle policy may have.
@@ -48,7 +49,7 @@ func samePolicy(a, b string) bool {
 	return reflect.DeepEqual(plainPolicy("", x), plainPolicy("", y))
 }
 
-var accountID = regexp.MustCompile(`^\d{12}$`)
+var accountID = lazyregexp.New(`^\d{12}$`)
 
 // unordered are the keys of a policy whose lists are sets.
 var unordered = []string{"Action", "NotAction", "Resource", "NotResource", "AWS", "Service", "tagPrefixList", "tagPatternList"}

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"bake/internal/lazyregexp"
 )
 
 // A Definition is a task definition as it is registered.
@@ -148,7 +149,7 @@ func hash(d *Definition) string {
 	return fmt.Sprintf("%x", sha256.Sum256(data))[:32]
 }
 
-var quantity = regexp.MustCompile(`(?i)^\s*([0-9]*\.?[0-9]+)\s*(vcpu|gb|mb)?\s*$`)
+var quantity = lazyregexp.New(`(?i)^\s*([0-9]*\.?[0-9]+)\s*(vcpu|gb|mb)?\s*$`)
 
 // units turns "1 vCPU" into "1024" and "0.5GB" into "512", as AWS does.
 func units(text string, factors map[string]float64) string {

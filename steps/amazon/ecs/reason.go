@@ -2,12 +2,13 @@ package ecs
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"bake/internal/lazyregexp"
 )
 
 // A StoppedTask is a task that ended, and why.
@@ -132,28 +133,28 @@ func culprit(t types.Task) *types.Container {
 
 // Reasons that no further attempt heals, with what to do. The first that fits counts.
 var hopelessReasons = []struct {
-	pattern *regexp.Regexp
+	pattern *lazyregexp.Regexp
 	cure    string
 }{
-	{regexp.MustCompile(`(?i)CannotPull.*(timeout|deadline|connection reset|TooManyRequests|toomanyrequests|rate limit|5\d\d |EOF|temporar)`), ""},
-	{regexp.MustCompile(`(?i)CannotPull.*(not found|manifest unknown|does not exist|not exist)`),
+	{lazyregexp.New(`(?i)CannotPull.*(timeout|deadline|connection reset|TooManyRequests|toomanyrequests|rate limit|5\d\d |EOF|temporar)`), ""},
+	{lazyregexp.New(`(?i)CannotPull.*(not found|manifest unknown|does not exist|not exist)`),
 		"the image or its tag is not in the registry: push it, or correct `image`"},
-	{regexp.MustCompile(`(?i)CannotPull.*(platform|descriptor matching|exec format)`),
+	{lazyregexp.New(`(?i)CannotPull.*(platform|descriptor matching|exec format)`),
 		"the image is not made for the task's platform: build it for that, or set runtimePlatform in the task definition"},
-	{regexp.MustCompile(`(?i)CannotPull.*(denied|unauthorized|no basic auth|forbidden|401|403|authorization)`),
+	{lazyregexp.New(`(?i)CannotPull.*(denied|unauthorized|no basic auth|forbidden|401|403|authorization)`),
 		"the execution role may not pull the image: it needs ecr:GetAuthorizationToken, ecr:BatchGetImage and ecr:GetDownloadUrlForLayer"},
-	{regexp.MustCompile(`(?i)CannotPull`), "look at the image's name, and at the way from the task's subnets to the registry"},
-	{regexp.MustCompile(`(?i)ResourceInitializationError.*(timeout|deadline|i/o|connect)`),
+	{lazyregexp.New(`(?i)CannotPull`), "look at the image's name, and at the way from the task's subnets to the registry"},
+	{lazyregexp.New(`(?i)ResourceInitializationError.*(timeout|deadline|i/o|connect)`),
 		"the task's subnets have no way to the service: it needs a NAT gateway, VPC endpoints or a public IP"},
-	{regexp.MustCompile(`(?i)ResourceInitializationError.*(secret|parameter|ssm|secretsmanager|AccessDenied|ResourceNotFound|ParameterNotFound|InvalidParameter)`),
+	{lazyregexp.New(`(?i)ResourceInitializationError.*(secret|parameter|ssm|secretsmanager|AccessDenied|ResourceNotFound|ParameterNotFound|InvalidParameter)`),
 		"a secret or parameter is missing, or the execution role may not read it; `bake ecs verify` says which"},
-	{regexp.MustCompile(`(?i)ResourceInitializationError`), "`bake ecs verify` looks at what the task needs"},
-	{regexp.MustCompile(`(?i)CannotStartContainer.*(no such file|not found|permission denied|exec format|not a directory)`),
+	{lazyregexp.New(`(?i)ResourceInitializationError`), "`bake ecs verify` looks at what the task needs"},
+	{lazyregexp.New(`(?i)CannotStartContainer.*(no such file|not found|permission denied|exec format|not a directory)`),
 		"the container's command or entrypoint is not in the image, or cannot be executed on the task's platform"},
-	{regexp.MustCompile(`(?i)CannotCreateContainer|CannotCreateVolume|InvalidParameter.*container`), "Docker refuses the container's definition"},
-	{regexp.MustCompile(`(?i)unable to assume the role`), "the role must exist and its trust policy must let ecs-tasks.amazonaws.com assume it; `bake ecs verify` looks at that"},
-	{regexp.MustCompile(`(?i)exec format error`), "the image is made for another processor than the task's"},
-	{regexp.MustCompile(`(?i)(log group|log stream).*(not exist|not found)|ResourceNotFoundException.*log`),
+	{lazyregexp.New(`(?i)CannotCreateContainer|CannotCreateVolume|InvalidParameter.*container`), "Docker refuses the container's definition"},
+	{lazyregexp.New(`(?i)unable to assume the role`), "the role must exist and its trust policy must let ecs-tasks.amazonaws.com assume it; `bake ecs verify` looks at that"},
+	{lazyregexp.New(`(?i)exec format error`), "the image is made for another processor than the task's"},
+	{lazyregexp.New(`(?i)(log group|log stream).*(not exist|not found)|ResourceNotFoundException.*log`),
 		"make the log group, or set awslogs-create-group"},
 }
 

@@ -3,7 +3,6 @@ package image
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -13,12 +12,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	kmstypes "github.com/aws/aws-sdk-go-v2/service/kms/types"
 
+	"bake/internal/lazyregexp"
 	"bake/steps/amazon"
 )
 
 // keyName is the form of what EC2 takes for KmsKeyId. AWS itself looks at it
 // only when the copy is under way, which fails then.
-var keyName = regexp.MustCompile(`^(arn:[a-z0-9-]+:kms:[a-z0-9-]+:[0-9]{12}:)?(key/)?([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|mrk-[0-9a-f]{32})$|^(arn:[a-z0-9-]+:kms:[a-z0-9-]+:[0-9]{12}:)?alias/[a-zA-Z0-9/_-]+$`)
+var keyName = lazyregexp.New(`^(arn:[a-z0-9-]+:kms:[a-z0-9-]+:[0-9]{12}:)?(key/)?([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|mrk-[0-9a-f]{32})$|^(arn:[a-z0-9-]+:kms:[a-z0-9-]+:[0-9]{12}:)?alias/[a-zA-Z0-9/_-]+$`)
 
 // travels reports whether a key's name may mean a key in another region too:
 // an alias may exist there, and a multi-Region key has the same id everywhere.

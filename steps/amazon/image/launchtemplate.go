@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"bake/builder"
+	"bake/internal/lazyregexp"
 	"bake/steps/amazon"
 	"bake/templates"
 )
@@ -51,7 +51,7 @@ const versionMark = "bake: "
 
 const versionDescriptionMax = 255
 
-var templateName = regexp.MustCompile(`^[a-zA-Z0-9().\-/_]{3,128}$`)
+var templateName = lazyregexp.New(`^[a-zA-Z0-9().\-/_]{3,128}$`)
 
 // Validate checks the name and the tags.
 func (o *LaunchTemplate) Validate(b templates.Block) templates.Diagnostics {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"bake/builder"
+	"bake/internal/lazyregexp"
 	"bake/steps/amazon"
 )
 
@@ -20,7 +20,7 @@ import (
 const TagOrigin = "bake:origin"
 
 // temporaryName is what TemporaryName makes.
-var temporaryName = regexp.MustCompile(` candidate [0-9a-f]{16}$`)
+var temporaryName = lazyregexp.New(` candidate [0-9a-f]{16}$`)
 
 // originOf returns the id of the image that i comes from; its own if it is the first.
 func originOf(i types.Image) string {

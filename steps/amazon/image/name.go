@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"bake/builder"
+	"bake/internal/lazyregexp"
 )
 
 // The limits of a name (EC2 API reference, CreateImage: Name).
@@ -102,8 +103,8 @@ func newWording(p *builder.Plan, text string) wording {
 }
 
 var (
-	digits  = regexp.MustCompile(`[0-9]+`)
-	letters = regexp.MustCompile(`[A-Za-z]`)
+	digits  = lazyregexp.New(`[0-9]+`)
+	letters = lazyregexp.New(`[A-Za-z]`)
 )
 
 // shapeOf is an expression for values like v: digits for digits, and after the

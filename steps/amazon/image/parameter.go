@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
 	"bake/builder"
+	"bake/internal/lazyregexp"
 	"bake/steps/amazon"
 	"bake/templates"
 )
@@ -34,7 +34,7 @@ type Parameter struct {
 }
 
 // parameterName is a name as SSM takes it (PutParameter: Name).
-var parameterName = regexp.MustCompile(`^/?[a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*$`)
+var parameterName = lazyregexp.New(`^/?[a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*$`)
 
 const (
 	parameterNameMax        = 1011

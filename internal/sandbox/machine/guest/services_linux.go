@@ -4,10 +4,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
+
+	"bake/internal/lazyregexp"
 )
 
 // startServices starts what is enabled, as systemd or init would: units that
@@ -53,7 +54,7 @@ func wanted() []string {
 
 // hardware are services that are about what a machine here has not, or that
 // this program is itself.
-var hardware = regexp.MustCompile(`^(ssh|sshd|ssh@.*|cloud-.*|systemd-.*|getty@.*|serial-getty@.*|console-getty|container-getty@.*|` +
+var hardware = lazyregexp.New(`^(ssh|sshd|ssh@.*|cloud-.*|systemd-.*|getty@.*|serial-getty@.*|console-getty|container-getty@.*|` +
 	`networking|network|NetworkManager.*|wicked.*|ifup@.*|udev.*|plymouth.*|kmod.*|modprobe@.*|hwclock.*|keyboard-setup.*|console-setup.*|setvtrgb|` +
 	`apparmor|auditd|lvm2.*|blk-availability|mdadm.*|multipath.*|iscsi.*|open-iscsi|open-vm-tools|vgauth|fstrim|e2scrub.*|grub.*|` +
 	`dmesg|rc-local|rc\.local|sudo|x11-common|procps|chrony.*|ntp.*|pollinate|snapd.*|lxd-.*|apport.*|thermald|irqbalance|acpid|amazon-ssm-agent|` +
