@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -185,4 +186,36 @@ func tracked(t *testing.T) []string {
 		}
 	}
 	return names
+}
+
+// TestStartingIsCheap counts what a process allocates before main, which every
+// command pays, and every step of the embedded engine: expressions compiled,
+// tables built. Below 4 MiB the garbage collector does not run either.
+func TestStartingIsCheap(t *testing.T) {
+	bin, err := staticBake()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(bin, "version")
+	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")
+	var trace strings.Builder
+	cmd.Stderr = &trace
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?m)^init (\S+) @.* (\d+) bytes, \d+ allocs$`)
+	total, dearest := 0, map[string]int{}
+	for _, m := range line.FindAllStringSubmatch(trace.String(), -1) {
+		n, _ := strconv.Atoi(m[2])
+		total += n
+		if n > 200_000 {
+			dearest[m[1]] = n
+		}
+	}
+	if total == 0 {
+		t.Fatalf("no trace of inits:\n%s", trace.String())
+	}
+	if total > 3_200_000 {
+		t.Errorf("packages allocate %d bytes before main, want at most 3,200,000; the dearest: %v", total, dearest)
+	}
 }
