@@ -34,11 +34,19 @@ func init() {
 	if err == nil {
 		err = run(conn)
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && !gone(err) {
 		fmt.Fprintln(os.Stderr, os.Args[0]+":", err)
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// gone reports whether an error says that bake has closed its end or died: this
+// process then has nobody to serve, and nobody to tell. Reading shows it as the
+// end, or as a reset if what this process had sent was not read; sending as a
+// broken pipe.
+func gone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
 const namespaces = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS
