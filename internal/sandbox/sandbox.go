@@ -67,9 +67,12 @@ type Sandbox struct {
 // Start starts a sandbox. It runs until Close; ctx bounds the start alone.
 func Start(ctx context.Context, o Options) (_ *Sandbox, err error) {
 	s := &Sandbox{over: make(chan error, 1)}
+	if o.Log == nil {
+		o.Log = log.New(io.Discard, "", 0)
+	}
 	dir := o.Dir
 	if dir == "" {
-		if _, err := sweep(os.TempDir(), time.Now()); err != nil && o.Log != nil {
+		if _, err := sweep(os.TempDir(), time.Now()); err != nil {
 			o.Log.Printf("what a killed sandbox left: %v", err)
 		}
 		if dir, err = os.MkdirTemp("", temporary); err != nil {
@@ -128,7 +131,7 @@ func (s *Sandbox) join(dir string, o Options) error {
 	s.Faults = new(api.Faults)
 	s.Faults.Watch(o.Calls)
 	s.World = &api.World{Dir: dir, Account: account, Regions: regions(), Pace: o.Pace, Now: time.Now, URL: s.URL, Faults: s.Faults}
-	parts, err := s.Services.make(s.World)
+	parts, err := s.Services.make(s.World, o.Log.Printf)
 	if err != nil {
 		return err
 	}
@@ -149,9 +152,6 @@ func (s *Sandbox) join(dir string, o Options) error {
 }
 
 func (s *Sandbox) serve(l net.Listener, logger *log.Logger) {
-	if logger == nil {
-		logger = log.New(io.Discard, "", 0)
-	}
 	s.server.ErrorLog = logger
 	go func() { s.over <- s.server.Serve(l) }()
 }

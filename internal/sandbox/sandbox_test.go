@@ -3,11 +3,15 @@ package sandbox_test
 import (
 	"encoding/json"
 	"errors"
+	"log"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"bake/internal/sandbox"
@@ -58,6 +62,40 @@ func TestAFolderKeepsTheStateForTheNextStart(t *testing.T) {
 	if err := create(second); err == nil || !strings.Contains(err.Error(), "EntityAlreadyExists") {
 		t.Errorf("the role is forgotten: %v", err)
 	}
+}
+
+func TestWhatNoCallerHearsOfIsLogged(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "machines"), nil, 0o600); err != nil { // where the disks are to be
+		t.Fatal(err)
+	}
+	var said lines
+	s := sandboxtest.StartWith(t, sandbox.Options{Dir: dir, Log: log.New(&said, "", 0)})
+	out, err := ec2.NewFromConfig(sandboxtest.Config(s, "us-east-1")).CreateVolume(t.Context(), &ec2.CreateVolumeInput{AvailabilityZone: aws.String("us-east-1a"), Size: aws.Int32(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(said.String(), "making the disk "+*out.VolumeId) {
+		t.Errorf("logged: %q", said.String())
+	}
+}
+
+// lines are what was logged, by whichever goroutine.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func TestItListensOnLoopbackAlone(t *testing.T) {

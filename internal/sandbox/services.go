@@ -44,12 +44,13 @@ type Services struct {
 	Scaling *scaling.T
 }
 
-// make makes all services, those that others ask first.
-func (s *Services) make(w *api.World) ([]part, error) {
+// make makes all services, those that others ask first. log is told of what no
+// caller hears of: a disk that cannot be made, a port that is taken.
+func (s *Services) make(w *api.World, log func(format string, args ...any)) ([]part, error) {
 	s.IAM = iam.New(w)
 	s.STS = sts.New(w, s.IAM)
 	s.KMS = kms.New(w)
-	s.EC2 = ec2.New(w, ec2.Options{Machines: filepath.Join(w.Dir, "machines"), Profiles: s.IAM, Keys: s.KMS})
+	s.EC2 = ec2.New(w, ec2.Options{Machines: filepath.Join(w.Dir, "machines"), Profiles: s.IAM, Keys: s.KMS, Log: log})
 	s.SSM = ssm.New(w, ssm.Images{Exists: s.EC2.ImageExists, Public: s.EC2.ImageParameter}, s.KMS)
 	s.Secrets = secrets.New(w, s.KMS)
 	s.Quotas = quotas.New(w)
