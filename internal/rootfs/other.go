@@ -67,6 +67,28 @@ func (c *Container) Socket(ctx context.Context, domain, kind, protocol int) (*os
 // SetHostname returns ErrUnsupported.
 func (c *Container) SetHostname(ctx context.Context, name string) error { return ErrUnsupported }
 
+// An Overlay cannot be had here.
+type Overlay struct {
+	Base              string
+	Lower             []string
+	Upper, Work, Spot string
+	ReadOnly          bool
+}
+
+// ErrNoMounts is ErrUnsupported.
+var ErrNoMounts = ErrUnsupported
+
+// Mount returns ErrUnsupported.
+func (c *Container) Mount(ctx context.Context, o Overlay, target string) error { return ErrUnsupported }
+
+// Bind returns ErrUnsupported.
+func (c *Container) Bind(ctx context.Context, from, to string) error { return ErrUnsupported }
+
+// Unmount returns ErrUnsupported.
+func (c *Container) Unmount(ctx context.Context, target string, lazily bool) error {
+	return ErrUnsupported
+}
+
 // Done returns nil.
 func (c *Container) Done() <-chan struct{} { return nil }
 

@@ -64,7 +64,12 @@ func (e *remoteError) Is(target error) bool { return e.notFound && target == fs.
 
 // ask does an operation that needs nothing but a reply.
 func (p *peer) ask(ctx context.Context, req wire.Request) (wire.Reply, error) {
-	conn, err := p.session(req)
+	return p.askWith(ctx, req)
+}
+
+// askWith is ask with descriptors that go with the request.
+func (p *peer) askWith(ctx context.Context, req wire.Request, files ...*os.File) (wire.Reply, error) {
+	conn, err := p.session(req, files...)
 	if err != nil {
 		return wire.Reply{}, err
 	}

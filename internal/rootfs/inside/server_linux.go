@@ -141,6 +141,10 @@ func (s *server) session(conn *wire.Conn) {
 		s.shareNetwork(conn)
 	case wire.OpHostname:
 		conn.Send(reply(syscall.Sethostname([]byte(req.Path))))
+	case wire.OpMount:
+		conn.Send(reply(mount(&req, files)))
+	case wire.OpUnmount:
+		conn.Send(reply(unmount(&req)))
 	case wire.OpSocket:
 		s.socket(conn, req.Sock)
 	case wire.OpSpawn:

@@ -235,13 +235,18 @@ func Fsmount(fd int, target string) error {
 		return e
 	}
 	defer syscall.Close(int(mnt))
+	return MoveMount(int(mnt), target)
+}
+
+// MoveMount puts a mount that is nowhere, given by its descriptor, at target.
+func MoveMount(mount int, target string) error {
 	empty, _ := str("")
 	t, err := str(target)
 	if err != nil {
 		return err
 	}
 	cwd := AtFdcwd
-	_, _, e = syscall.Syscall6(sysMoveMount, mnt, uintptr(unsafe.Pointer(empty)), uintptr(cwd), uintptr(unsafe.Pointer(t)), MoveMountFromEmpty, 0)
+	_, _, e := syscall.Syscall6(sysMoveMount, uintptr(mount), uintptr(unsafe.Pointer(empty)), uintptr(cwd), uintptr(unsafe.Pointer(t)), MoveMountFromEmpty, 0)
 	return result(e)
 }
 

@@ -57,6 +57,7 @@ type Request struct {
 	Path string   `json:",omitempty"`
 	Sock [3]int   // domain, type and protocol of OpSocket
 	Dirs []string `json:",omitempty"`
+	Lazy bool     `json:",omitempty"`
 }
 
 // Op is what a session does.
@@ -75,6 +76,8 @@ const (
 	OpNetwork  Op = "network"  // -> Reply with the root's own network
 	OpHostname Op = "hostname" // Path: the name -> Reply
 	OpSocket   Op = "socket"   // Socket -> Reply with the descriptor
+	OpMount    Op = "mount"    // Path: where; file: what, a mount; or Dirs[0]: what, a directory of the root -> Reply
+	OpUnmount  Op = "unmount"  // Path, Lazy -> Reply
 	OpSpawn    Op = "spawn"    // file: control connection -> Reply (started), Reply (ended)
 )
 
