@@ -44,17 +44,16 @@ func (o *op) freeze(cuts map[string]string) {
 	}
 }
 
-// runsOn returns the guest whose machine runs on the disk, or nil.
+// runsOn returns the guest whose machine has the disk, or nil.
 func (o *op) runsOn(disk string) *guest {
 	v := o.r.Volumes[disk]
-	if v == nil {
+	if v == nil || v.Instance == "" {
 		return nil
 	}
-	i, g := o.r.Instances[v.Instance], o.live[v.Instance]
-	if i == nil || g == nil || g.machine == nil || i.root() == nil || i.root().Volume != disk {
-		return nil
+	if g := o.live[v.Instance]; g != nil && g.machine != nil {
+		return g
 	}
-	return g
+	return nil
 }
 
 // cut freezes one disk. A snapshot whose disk cannot be frozen becomes an error. The lock is held.

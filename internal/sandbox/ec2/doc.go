@@ -17,9 +17,14 @@
 // its groups lets it in. The rest of the network (route tables, gateways) is
 // shown, not enforced; all egress is open.
 //
-// A root volume is the machine's disk. Further volumes have states, limits and
-// snapshots like the root's, and keep their contents over detach and snapshot,
-// but a root filesystem has no block devices: nothing appears at /dev/sdf in the machine.
+// A root volume is the machine's disk. Further volumes appear in the machine as
+// they do on AWS: /dev/nvme1n1 on Nitro, /dev/xvdf before, with links of the name
+// that they are attached by. mkfs, mount, umount, blkid, lsblk and /etc/fstab
+// work with them, at boot too, and what is written is in snapshots and images,
+// also of a volume that is mounted. One that is mounted stays attached, and is
+// busy, until it is unmounted or detached by force. There is no block device
+// behind the name: dd and parted do not work, and a file system has no size.
+// Without root the names are there and nothing can be mounted.
 //
 // Without Options.Machines there are only states.
 //

@@ -126,6 +126,14 @@ func (x *Control) specOf(r *region, i *instance) machine.Spec {
 	if a := i.root(); a != nil {
 		s.Disk = a.Volume
 	}
+	if t := typeTable()[i.Type]; t != nil {
+		s.NVMe = t.nitro
+	}
+	for _, a := range i.Devices {
+		if v := r.Volumes[a.Volume]; v != nil && a.Device != i.Root && !v.Detaching {
+			s.Volumes = append(s.Volumes, v.plugged(a))
+		}
+	}
 	for _, k := range r.KeyPairs {
 		if k.Owner == i.Owner && k.Name == i.Key {
 			s.AuthorizedKeys = []string{k.PublicKey}
@@ -269,6 +277,9 @@ func (x *Control) reboot(id string) {
 func (x *Control) revive() {
 	now := x.world.Now()
 	for _, r := range x.state.Regions {
+		for _, v := range r.Volumes {
+			v.Held = false // nothing runs
+		}
 		for _, s := range r.Snapshots {
 			if s.Waiting {
 				s.Waiting, s.Message = false, "The sandbox was stopped while the disk was being frozen"

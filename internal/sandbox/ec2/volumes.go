@@ -35,6 +35,7 @@ type volume struct {
 	Multi     bool
 	Instance  string // it is attached to
 	Detaching bool
+	Held      bool          // by the machine, in which it is mounted
 	Change    *volumeChange // the last modification
 }
 
@@ -47,7 +48,7 @@ type volumeChange struct {
 // settleVolumes lets volumes come to the states whose time it is.
 func (x *Control) settleVolumes(r *region, now time.Time) {
 	for id, v := range r.Volumes {
-		if v.Next == nil || !past(v.Next.At, now) {
+		if v.Next == nil || !past(v.Next.At, now) || v.Held {
 			continue
 		}
 		state := v.Next.To
@@ -127,6 +128,8 @@ func (r *region) attached(v *volume) *attachment {
 func (o *op) attachmentXML(v *volume, a *attachment) attachmentXML {
 	state := "attached"
 	switch {
+	case v.Held && past(v.Next.At, o.now):
+		state = "busy"
 	case v.Detaching:
 		state = "detaching"
 	case v.Next != nil:
@@ -288,6 +291,7 @@ func (o *op) attachVolume(in *attachVolumeIn) (*attachmentXML, error) {
 	i.Devices = append(i.Devices, a)
 	v.Instance, v.State = i.ID, inUse
 	v.Next = &transition{o.now.Add(o.world.Takes(attachTime)), inUse}
+	o.plug(v, a)
 	out := o.attachmentXML(v, a)
 	out.State = "attaching"
 	return &out, nil
@@ -318,6 +322,7 @@ func (o *op) detachVolume(in *detachVolumeIn) (*attachmentXML, error) {
 	}
 	v.Detaching = true
 	v.Next = &transition{o.now.Add(o.world.Takes(attachTime)), available}
+	o.unplug(v, in.Force)
 	return ref(o.attachmentXML(v, a)), nil
 }
 

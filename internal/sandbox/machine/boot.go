@@ -32,23 +32,27 @@ type boot struct {
 	ended             chan struct{} // closed when the first program has ended
 	end               error         // why, if it did not end by itself; set when ended is closed
 
-	mu   sync.Mutex
-	down string // guest.PowerOff, guest.Reboot
-	once sync.Once
+	mu      sync.Mutex
+	down    string // guest.PowerOff, guest.Reboot
+	volumes []*attached
+	changed chan struct{} // closed, and another made, when something is unmounted
+	once    sync.Once
+
+	writing sync.Mutex // held by who gives an order
 }
 
 // boot mounts the disk, starts the first program and returns when it runs.
 func (h *Host) boot(ctx context.Context, m *Machine) (*boot, error) {
-	b := &boot{machine: m, grace: h.options.Grace, up: make(chan struct{}), serving: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{})}
-	if err := h.mount(ctx, b, m.spec); err != nil {
+	spec := m.now()
+	b := &boot{machine: m, volumes: attachedAt(spec), changed: make(chan struct{}), grace: h.options.Grace, up: make(chan struct{}), serving: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{})}
+	if err := h.mount(ctx, b, spec); err != nil {
 		return nil, err
 	}
-	orders, err := b.begin(b.describe(h.rootfs.Identity()))
-	if err != nil {
+	if err := b.begin(b.describe(h.rootfs.Identity())); err != nil {
 		b.release()
 		return nil, err
 	}
-	b.orders = orders
+	var err error
 	select {
 	case <-b.up:
 		return b, nil
@@ -104,11 +108,14 @@ const (
 
 // describe says what machine it is.
 func (b *boot) describe(id rootfs.Identity) guest.Boot {
-	spec := b.machine.spec
+	spec := b.machine.now()
 	g := guest.Boot{
 		InstanceID: spec.ID, Hostname: spec.Hostname, Region: spec.Region, Login: spec.Login, AuthorizedKeys: spec.AuthorizedKeys,
-		UserData: spec.UserData, Address: spec.Private.String(), Listen: ":22", OneID: id.OneID, Grace: int(b.grace.Milliseconds()),
+		UserData: spec.UserData, Address: spec.Private.String(), Listen: ":22", OneID: id.OneID, Volumes: *b.shown(), NVMe: spec.NVMe, Grace: int(b.grace.Milliseconds()),
 		Resolver: string(network.ResolvConf()),
+	}
+	if len(g.Volumes) > 0 && id.Rootless {
+		g.Notes = append(g.Notes, "Volumes besides the root cannot be mounted: bake does not run as root.")
 	}
 	switch {
 	case b.port == nil:
@@ -166,11 +173,12 @@ func newUUID() string {
 }
 
 // begin starts the first program and tells it what machine it is.
-func (b *boot) begin(what guest.Boot) (*os.File, error) {
+func (b *boot) begin(what guest.Boot) error {
 	in, orders, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return err
 	}
+	b.orders = orders
 	out, messages := io.Pipe()
 	heard := make(chan struct{})
 	go func() {
@@ -188,11 +196,13 @@ func (b *boot) begin(what guest.Boot) (*os.File, error) {
 		b.end = err
 		close(b.ended)
 	}()
+	b.writing.Lock()
+	defer b.writing.Unlock()
 	if err := json.NewEncoder(orders).Encode(what); err != nil {
 		orders.Close()
-		return nil, err
+		return err
 	}
-	return orders, nil
+	return nil
 }
 
 // listen takes in what the first program tells.
@@ -225,6 +235,8 @@ func (b *boot) heard(m guest.Message) {
 		if err := b.container.SetHostname(context.Background(), m.Hostname); err != nil {
 			b.machine.host.options.Log("naming machine %s: %v", b.machine.spec.ID, err)
 		}
+	case m.Ask != nil:
+		go b.answer(*m.Ask)
 	case m.Done:
 		close(b.done)
 	case m.Down != "":
@@ -253,9 +265,16 @@ func (b *boot) how() string {
 	return b.down
 }
 
+// order has the machine's first program do something.
+func (b *boot) order(o guest.Order) error {
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	return json.NewEncoder(b.orders).Encode(o)
+}
+
 // stop takes the machine down gently.
 func (b *boot) stop(ctx context.Context) {
-	if json.NewEncoder(b.orders).Encode(guest.Order{Stop: true}) != nil {
+	if b.order(guest.Order{Stop: true}) != nil {
 		return // it is gone
 	}
 	timer := time.NewTimer(b.grace + 3*time.Second)
@@ -283,4 +302,5 @@ func (b *boot) release() {
 		b.port.Close()
 	}
 	b.container.Close()
+	b.unmountAll()
 }

@@ -26,7 +26,7 @@ func (h *Host) Snapshot(ctx context.Context, diskID, snapshotID string) error {
 		return err
 	}
 	h.mu.Lock()
-	if h.running[diskID] == nil || h.running[diskID].unmounted() {
+	if !h.mounted[diskID] && (h.running[diskID] == nil || h.running[diskID].unmounted()) {
 		defer h.mu.Unlock()
 		return about("making a snapshot of disk", diskID, h.store.freeze(ctx, diskID, snapshotID))
 	}
@@ -58,7 +58,7 @@ func (h *Host) DeleteDisk(ctx context.Context, diskID string) error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.running[diskID] != nil {
+	if h.running[diskID] != nil || h.mounted[diskID] {
 		return &BusyError{"disk " + diskID}
 	}
 	err := os.Remove(h.store.diskFile(diskID)) // what is left is swept

@@ -50,6 +50,7 @@ type Host struct {
 	importing int                 // imports under way: their layers have no record yet
 	unswept   bool                // something was deleted meanwhile
 	running   map[string]*Machine // by disk
+	mounted   map[string]bool     // disks besides roots that a machine has mounted
 	closed    bool
 	shared    bool // machines use this machine's network: it does not let us make others
 }
@@ -68,7 +69,7 @@ func Open(o Options) (*Host, error) {
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
-	h := &Host{options: o, shared: o.SharedNetwork, running: map[string]*Machine{}, network: network.New(o.Log)}
+	h := &Host{options: o, shared: o.SharedNetwork, running: map[string]*Machine{}, mounted: map[string]bool{}, network: network.New(o.Log)}
 	if err := h.open(); err != nil {
 		h.Close()
 		return nil, fmt.Errorf("opening the machines in %s: %w", o.Dir, err)

@@ -25,6 +25,10 @@ type Spec struct {
 	// Network names those machines that reach one another by their private
 	// addresses, which must be different (a VPC's id); default: Region.
 	Network string
+	// Volumes are those besides the root; NVMe says that the machine shows them as
+	// /dev/nvme1n1 and so on, with links of the names that they are attached by.
+	Volumes []Volume
+	NVMe    bool
 	// Login is the user that AuthorizedKeys let in; empty: the one that images
 	// of the distribution have on AWS (admin, ubuntu, ec2-user...), or root
 	// where there is no sudo.
@@ -149,6 +153,13 @@ func (m *Machine) watch(b *boot) {
 	if m.spec.Ended != nil {
 		go m.spec.Ended(rebooting)
 	}
+}
+
+// now is what the machine is started with; volumes come and go.
+func (m *Machine) now() Spec {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.spec
 }
 
 func (m *Machine) killed() bool {

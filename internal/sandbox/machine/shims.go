@@ -26,8 +26,14 @@ func (h *Host) shims(ctx context.Context, dir string, layers []string) error {
 	}
 	power := []string{"shutdown", "reboot", "poweroff", "halt"}
 	first := append([]string{"cloud-init"}, power...)
+	first = append(first, guest.VolumeCommands()...)
 	if found(layers, "usr/bin/systemctl") != nil || found(layers, "bin/systemctl") != nil {
 		first = append(first, "systemctl")
+	}
+	for _, name := range guest.VolumeTools() {
+		if found(layers, "usr/bin/"+name) != nil || found(layers, "usr/sbin/"+name) != nil || found(layers, "sbin/"+name) != nil {
+			first = append(first, name)
+		}
 	}
 	for _, s := range []struct {
 		dir   string

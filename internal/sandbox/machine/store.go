@@ -24,12 +24,15 @@ const (
 	disksDir     = "disks"     // DISK/record.json, DISK/upper, DISK/work, DISK/root
 	snapshotsDir = "snapshots" // SNAPSHOT.json
 	tempDir      = "tmp"       // what is being made; emptied when a store is opened
+	emptyDir     = "empty"     // the lowest layer of what has no other
 )
 
 // A stack is a disk or a snapshot: names of layers, top first. A name is that
 // of a folder in layersDir, or the absolute path of a base that is used where it is.
 type stack struct {
 	Layers []string `json:"layers"`
+	// Filesystem is what mkfs made on it; nil on a root, and on what is not formatted.
+	Filesystem *Filesystem `json:"filesystem,omitempty"`
 }
 
 // A store keeps disks as stacks of layers. A layer never changes; it is removed
@@ -58,7 +61,7 @@ func openStore(ctx context.Context, dir string, host *rootfs.Host) (*store, erro
 	if err := host.Remove(ctx, s.path(tempDir)); err != nil {
 		return nil, fmt.Errorf("clearing %s: %w", s.path(tempDir), err)
 	}
-	for _, d := range []string{layersDir, disksDir, snapshotsDir, tempDir} {
+	for _, d := range []string{layersDir, disksDir, snapshotsDir, tempDir, emptyDir} {
 		if err := os.MkdirAll(s.path(d), 0o755); err != nil {
 			return nil, err
 		}
@@ -216,6 +219,21 @@ func (s *store) freeze(ctx context.Context, disk, snapshot string) error {
 		}
 	}
 	return s.writeStack(s.snapshotFile(snapshot), st)
+}
+
+// wipe empties a disk that no machine writes to, and notes its file system.
+func (s *store) wipe(ctx context.Context, disk string, made *Filesystem) error {
+	if _, err := readStack(s.diskFile(disk)); err != nil {
+		return err
+	}
+	upper := s.path(disksDir, disk, "upper")
+	if err := s.host.Remove(ctx, upper); err != nil {
+		return err
+	}
+	if err := os.Mkdir(upper, 0o755); err != nil {
+		return err
+	}
+	return s.writeStack(s.diskFile(disk), stack{Filesystem: made})
 }
 
 // changed reports whether there is anything in an upper layer.

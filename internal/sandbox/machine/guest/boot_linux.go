@@ -22,11 +22,13 @@ func (m *machine) bringUp() {
 	m.all([]step{
 		{"preparing directories", m.directories},
 		{"making devices", m.devices},
+		{"attaching volumes", func() error { m.attach(m.Volumes); return nil }},
 		{"reading the configuration", m.readConfig},
 		{"taking commands", m.control},
 		{"setting up the network", m.network},
 		{"remembering the instance", m.instance},
 		{"making a machine id", machineID},
+		{"mounting what /etc/fstab says", m.mountAtBoot},
 	})
 	m.early()
 	m.all([]step{

@@ -18,6 +18,16 @@ const (
 	RunDir = "/run/bake"
 )
 
+// VolumeCommands are the commands for volumes that every machine has, before
+// those of its image.
+func VolumeCommands() []string {
+	return []string{"mount", "umount", "mkfs", "mke2fs", "mkfs.ext2", "mkfs.ext3", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "blkid", "lsblk"}
+}
+
+// VolumeTools are those that a machine has if its image has them: what they are
+// for otherwise, nothing stands in for.
+func VolumeTools() []string { return []string{"file", "wipefs", "resize2fs", "xfs_growfs"} }
+
 // sftpName is what the program is called by to serve files to a user.
 const sftpName = "bake-sftp"
 
@@ -34,6 +44,8 @@ type Boot struct {
 	Resolver       string // /etc/resolv.conf, where the image's leads nowhere
 	OneID          bool   // there is only one user and one group id
 	Notes          []string
+	Volumes        []Volume // besides the root
+	NVMe           bool     // they appear as /dev/nvme1n1..., with links
 	// Grace is how long, in milliseconds, processes may take to end.
 	Grace int
 }
@@ -41,6 +53,45 @@ type Boot struct {
 // An Order is what the host's side wants, after Boot.
 type Order struct {
 	Stop bool // end everything, then this process
+	// Volumes are those that the machine has now, if they have changed.
+	Volumes *[]Volume `json:",omitempty"`
+	// Reply answers an Ask; the volumes in the same message are as it left them.
+	Reply *Reply `json:",omitempty"`
+}
+
+// A Volume is one that the machine has besides its root.
+type Volume struct {
+	ID     string
+	Device string // what it was attached as: "/dev/sdf"
+	Size   int64  // bytes
+	// Type, UUID and Label are of the file system on it; all empty: it has none.
+	Type, UUID, Label string
+	Mounts            []string // where it is mounted, in the order in which that was done
+}
+
+// An Ask is what the machine wants done to a volume.
+type Ask struct {
+	ID       int
+	Do       string // Mount, Unmount or Format
+	Volume   string
+	Target   string
+	ReadOnly bool
+	Lazy     bool
+	// Of the file system that Format makes; an empty Type makes none.
+	Type, UUID, Label string
+}
+
+// What Ask.Do says.
+const (
+	Mount   = "mount"
+	Unmount = "unmount"
+	Format  = "format"
+)
+
+// A Reply says how an Ask went.
+type Reply struct {
+	ID  int
+	Err string
 }
 
 // A Message is what the host's side is told.
@@ -56,6 +107,8 @@ type Message struct {
 	Down string `json:",omitempty"`
 	// Hostname: the machine is to be called so.
 	Hostname string `json:",omitempty"`
+	// Ask: something is to be done to a volume; an Order answers.
+	Ask *Ask `json:",omitempty"`
 	// Login is who may log in with the keys; told with Serving.
 	Login string `json:",omitempty"`
 }

@@ -23,6 +23,7 @@ type machine struct {
 
 	schedule schedule
 	cloud    cloud
+	storage  storage
 	services manager
 	sshd     *exec.Cmd // the image's OpenSSH, nil if bake serves SSH
 }
@@ -44,7 +45,15 @@ func run() error {
 			if in.Decode(&o) != nil {
 				return
 			}
-			orders <- o
+			if o.Volumes != nil {
+				m.attach(*o.Volumes)
+			}
+			if o.Reply != nil {
+				m.replied(*o.Reply)
+			}
+			if o.Stop {
+				orders <- o
+			}
 		}
 	}()
 	go m.bringUp()

@@ -10,13 +10,17 @@ import (
 
 // programs are what this program is inside a machine, by the name it is called by.
 func programs() map[string]func() error {
-	return map[string]func() error{
+	all := map[string]func() error{
 		ProgramName: run,
 		sftpName:    serveFiles,
 		"shutdown":  ask("shutdown"), "reboot": ask("reboot"), "poweroff": ask("poweroff"), "halt": ask("halt"),
 		"cloud-init": ask("cloud-init"),
 		"systemctl":  askOr("systemctl", []string{"/usr/bin/systemctl", "/bin/systemctl"}, managed),
 	}
+	for _, name := range append(VolumeCommands(), VolumeTools()...) {
+		all[name] = askFirst(name)
+	}
+	return all
 }
 
 func init() {
