@@ -247,7 +247,7 @@ func (b *boot) unmount(ctx context.Context, a guest.Ask) error {
 	}
 	if err := b.container.Unmount(ctx, a.Target, a.Lazy); err != nil {
 		if strings.Contains(err.Error(), syscall.EBUSY.Error()) {
-			return errors.New("target is busy.")
+			return errors.New("target is busy")
 		}
 		return err
 	}
