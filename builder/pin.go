@@ -23,8 +23,11 @@ const pinners = 8
 func (e *Engine) Pin(ctx context.Context, run RunID, p *Plan) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(pinners)
-	for i := range p.Builds {
-		b := &p.Builds[i]
+	// The plan stays as it is until all is known: looking up one build's source
+	// reads others, down to the one that it stands on.
+	pinned := slices.Clone(p.Builds)
+	for i := range pinned {
+		b := &pinned[i]
 		if !b.makes() || b.Pin.Digest != "" {
 			continue
 		}
@@ -38,6 +41,7 @@ func (e *Engine) Pin(ctx context.Context, run RunID, p *Plan) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	copy(p.Builds, pinned)
 	for i := range p.Builds {
 		if err := e.pinBuild(ctx, run, p, &p.Builds[i]); err != nil {
 			return err
