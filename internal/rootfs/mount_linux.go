@@ -70,14 +70,33 @@ func (o Overlay) detached() (*os.File, error) {
 		file *os.File
 		err  error
 	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread, and its namespace, end with this goroutine
+	done := make(chan result, 1)
+	onOwnThread(func() {
 		f, err := o.mountApart()
 		done <- result{f, err}
-	}()
+	})
 	r := <-done
 	return r.file, r.err
+}
+
+// onOwnThread has f run on a thread that ends with it. That cannot be the
+// process's first, which Go keeps, and whose namespaces /proc shows as the process's.
+func onOwnThread(f func()) {
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				runtime.LockOSThread() // another thread: the first is held
+				f()
+			}()
+			<-done
+			runtime.UnlockOSThread()
+			return
+		}
+		f()
+	}()
 }
 
 func (o Overlay) mountApart() (*os.File, error) {
