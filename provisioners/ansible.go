@@ -34,6 +34,8 @@ type Ansible struct {
 	Verbose      int               `yaml:"verbose" min:"0" max:"4" doc:"How much ansible tells, 0 to 4."`
 	Options      templates.Strings `yaml:"options" doc:"More options for ansible-playbook."`
 	Inputs       templates.Strings `yaml:"inputs" doc:"More local files that the playbook reads, whose change makes the step run again."`
+
+	Sums *filetree.Sums `yaml:"-"`
 }
 
 // beside are what a playbook reads without naming it; all of it counts for the step's key.
@@ -78,7 +80,7 @@ func (a *Ansible) Fingerprint(ctx context.Context, dir string) (builder.Digest, 
 	}
 	var words []string
 	for _, f := range from {
-		sum, err := filetree.Digest(ctx, dir, f, filetree.Options{AllFiles: true})
+		sum, err := filetree.Digest(ctx, dir, f, filetree.Options{AllFiles: true, Sums: a.Sums})
 		if errors.Is(err, fs.ErrNotExist) && f != a.Playbook && f != a.Requirements && !slices.Contains(a.Inputs, f) {
 			sum = "none"
 		} else if err != nil {

@@ -38,6 +38,8 @@ type Copy struct {
 	DirMode  templates.Mode    `yaml:"dir_mode" doc:"Mode of the directories that are made. Default: 0755."`
 	KeepMode bool              `yaml:"keep_mode" doc:"Keep the modes that the files have on this machine; mode and dir_mode still win."`
 	Parents  bool              `yaml:"parents" doc:"Keep the directories between the fixed part of a pattern and what it matches."`
+
+	Sums *filetree.Sums `yaml:"-"`
 }
 
 // Validate checks what the tags cannot say.
@@ -80,7 +82,9 @@ func (c *Copy) Check(dir string, b templates.Block) (ds templates.Diagnostics) {
 
 // Fingerprint covers all files that would be copied.
 func (c *Copy) Fingerprint(ctx context.Context, dir string) (builder.Digest, error) {
-	return digestOf(ctx, dir, c.From, c.options())
+	opts := c.options()
+	opts.Sums = c.Sums
+	return digestOf(ctx, dir, c.From, opts)
 }
 
 // digestOf is the fingerprint of several paths or patterns.

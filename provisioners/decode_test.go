@@ -82,7 +82,7 @@ func TestDecodeOfEveryKindAndKey(t *testing.T) {
 			&provisioners.Ansible{Playbook: "p.yml", ExtraVars: map[string]any{"a": 1}, Groups: []string{"g"}, Tags: []string{"t"}, SkipTags: []string{"s"},
 				Requirements: "r.yml", Verbose: 2, Options: []string{"--diff"}, Inputs: []string{"i"}}},
 	} {
-		got := provisioners.All()[tt.kind]()
+		got := provisioners.All(provisioners.Deps{})[tt.kind]()
 		if ds := templates.Decode(provtest.Block(t, "t", tt.text), got); len(ds) > 0 {
 			t.Errorf("%s: %s: %v", tt.kind, tt.text, ds.Err())
 		}
@@ -163,7 +163,7 @@ func TestDecodeTellsEveryMistake(t *testing.T) {
 		{"ansible", `{playbook: p, groups: a-b}`, `not a name of a group: "a-b"`},
 		{"ansible", `{playbook: p, verbose: 9}`, `"verbose" must be at most 4, not 9`},
 	} {
-		ds := templates.Decode(provtest.Block(t, "t", tt.text), provisioners.All()[tt.kind]())
+		ds := templates.Decode(provtest.Block(t, "t", tt.text), provisioners.All(provisioners.Deps{})[tt.kind]())
 		var got []string
 		for _, d := range ds {
 			message, _, _ := strings.Cut(d.Message, " in \"")
@@ -177,7 +177,7 @@ func TestDecodeTellsEveryMistake(t *testing.T) {
 
 func TestEveryKeyHasADocForEditors(t *testing.T) {
 	kinds := map[string]any{}
-	for kind, make := range provisioners.All() {
+	for kind, make := range provisioners.All(provisioners.Deps{}) {
 		kinds[kind] = make()
 		typ := reflect.TypeOf(kinds[kind]).Elem()
 		for i := range typ.NumField() {
@@ -224,7 +224,7 @@ func TestCheckTellsMissingAndUnfitFiles(t *testing.T) {
 		{"local", "{script: a, inputs: [a, none]}", "none: no such file or directory"},
 		{"ansible", "{playbook: none.yml, requirements: none2.yml}", "none.yml: no such file or directory; none2.yml: no such file or directory"},
 	} {
-		p := provisioners.All()[tt.kind]()
+		p := provisioners.All(provisioners.Deps{})[tt.kind]()
 		block := provtest.Block(t, "t", tt.text)
 		if ds := templates.Decode(block, p); len(ds) > 0 {
 			t.Errorf("%s: %s: %v", tt.kind, tt.text, ds.Err())
@@ -245,7 +245,7 @@ func TestCheckTellsMissingAndUnfitFiles(t *testing.T) {
 // fingerprint is the digest of a step's files.
 func fingerprint(t *testing.T, dir, kind, text string) builder.Digest {
 	t.Helper()
-	p := provisioners.All()[kind]()
+	p := provisioners.All(provisioners.Deps{})[kind]()
 	if ds := templates.Decode(provtest.Block(t, "t", text), p); len(ds) > 0 {
 		t.Fatal(ds.Err())
 	}

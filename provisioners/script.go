@@ -28,6 +28,8 @@ type Script struct {
 	Creates   templates.Strings `yaml:"creates" doc:"Do nothing if all these paths exist on the machine."`
 	Unless    string            `yaml:"unless" doc:"Do nothing if this sh command succeeds."`
 	OnlyIf    string            `yaml:"only_if" doc:"Do nothing if this sh command fails."`
+
+	Sums *filetree.Sums `yaml:"-"`
 }
 
 // Validate checks what the tags cannot say.
@@ -46,7 +48,7 @@ func (s *Script) Check(dir string, b templates.Block) templates.Diagnostics {
 
 // Fingerprint covers the script.
 func (s *Script) Fingerprint(ctx context.Context, dir string) (builder.Digest, error) {
-	sum, err := filetree.Digest(ctx, dir, s.File, filetree.Options{})
+	sum, err := filetree.Digest(ctx, dir, s.File, filetree.Options{Sums: s.Sums})
 	return builder.Digest(sum), err
 }
 

@@ -25,6 +25,8 @@ type Template struct {
 	Delimiters []string       `yaml:"delimiters" doc:"What stands around actions instead of {{ and }}: two strings."`
 	Owner      Owner          `yaml:"owner" doc:"Whom the file belongs to: name or number, with :group if it is another. Default: root."`
 	Mode       templates.Mode `yaml:"mode" default:"0644" doc:"Mode of the file."`
+
+	Sums *filetree.Sums `yaml:"-"`
 }
 
 // Validate checks what the tags cannot say.
@@ -62,7 +64,7 @@ func (t *Template) Check(dir string, b templates.Block) templates.Diagnostics {
 
 // Fingerprint covers the file; the values are part of the step itself.
 func (t *Template) Fingerprint(ctx context.Context, dir string) (builder.Digest, error) {
-	sum, err := filetree.Digest(ctx, dir, t.File, filetree.Options{})
+	sum, err := filetree.Digest(ctx, dir, t.File, filetree.Options{Sums: t.Sums})
 	return builder.Digest(sum), err
 }
 

@@ -60,7 +60,7 @@ func compile(file string, opts templates.Options) templates.Diagnostics {
 // catalog is what bake has. Nothing runs, so it needs no engine.
 func catalog() builder.Catalog {
 	return builder.Catalog{
-		Provisioners: provisioners.All(),
+		Provisioners: provisioners.All(provisioners.Deps{}),
 		Sources:      steps.Sources(steps.Deps{}),
 		Outputs:      steps.Outputs(steps.Deps{}),
 	}

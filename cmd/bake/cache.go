@@ -11,8 +11,8 @@ import (
 
 // fileCaches are the folders of the cache that hold plain files, each of which
 // may be gone at any time: downloads and bootstrapped systems, and what is
-// known of registries. The engines keep their own order in theirs.
-func fileCaches() []string { return []string{"downloads", "systems", "pins", "registry"} }
+// known of registries and of files that steps bring. The engines keep their own order in theirs.
+func fileCaches() []string { return []string{"downloads", "systems", "pins", "registry", "digests"} }
 
 // pruneFiles removes files in folders of dir until the rest takes at most limit
 // bytes, the least recently used first. It returns how many bytes it removed.

@@ -18,7 +18,7 @@ import (
 // compile reads a template as `bake validate` does.
 func compile(t *testing.T, file string) (*builder.Plan, templates.Diagnostics) {
 	t.Helper()
-	cat := builder.Catalog{Sources: steps.Sources(steps.Deps{}), Provisioners: provisioners.All(), Outputs: steps.Outputs(steps.Deps{})}
+	cat := builder.Catalog{Sources: steps.Sources(steps.Deps{}), Provisioners: provisioners.All(provisioners.Deps{}), Outputs: steps.Outputs(steps.Deps{})}
 	tmpl, diags := templates.Parse(file, cat.Language(), templates.Options{Now: time.Unix(1700000000, 0), RunID: "test"})
 	if len(diags) > 0 {
 		return nil, diags

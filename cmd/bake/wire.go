@@ -10,6 +10,7 @@ import (
 
 	"bake/builder"
 	"bake/internal/builtin"
+	"bake/internal/filetree"
 	"bake/internal/registry"
 	"bake/provisioners"
 	"bake/steps"
@@ -96,7 +97,7 @@ func (a *app) connect(dir, engine, endpoint string) (*wiring, error) {
 	deps.Container.Cache = a.getenv("BAKE_PULL_THROUGH")
 	w.catalog = builder.Catalog{
 		Sources:      steps.Sources(deps),
-		Provisioners: provisioners.All(),
+		Provisioners: provisioners.All(provisioners.Deps{Sums: a.sums(dir)}),
 		Outputs:      steps.Outputs(deps),
 		Cleaners:     steps.Cleaners(deps),
 		Images:       map[string]builder.ImageOpener{w.docker.Name(): w.docker, w.embedded.Name(): w.embedded, registry.Engine: w.registries},
@@ -131,6 +132,14 @@ func (w *wiring) deps(dir string) steps.Deps {
 		ECR:      w.ecr,
 		Cleaners: []map[string]builder.Cleaner{w.docker.Cleaners(), w.embedded.Cleaners()},
 	}
+}
+
+// sums remember the digests of files that steps bring; --no-cache reads them all.
+func (a *app) sums(dir string) *filetree.Sums {
+	if a.flags.noCache {
+		return nil
+	}
+	return filetree.NewSums(below(dir, "digests"), a.now)
 }
 
 // below is a folder in the cache; none if there is no cache.

@@ -28,6 +28,8 @@ type Options struct {
 	KeepModes bool
 	// AllFiles passes over .bakeignore and .dockerignore.
 	AllFiles bool
+	// Sums remembers digests of contents; nil reads every file.
+	Sums *Sums
 }
 
 // A Selection is the files that one path or pattern names. Close it.

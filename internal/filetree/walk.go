@@ -20,6 +20,9 @@ type Entry struct {
 
 	root *os.Root
 	name string
+
+	identity   identity
+	identified bool // identity says something
 }
 
 // Open returns the content of a regular file.
@@ -167,6 +170,7 @@ func (s *Selection) entry(name, rel string, info fs.FileInfo) (e Entry, ok bool,
 	switch info.Mode().Type() {
 	case 0:
 		e.Size = info.Size()
+		e.identity, e.identified = identityOf(info)
 	case fs.ModeDir:
 	case fs.ModeSymlink:
 		if e.Link, err = s.root.Readlink(name); err != nil {

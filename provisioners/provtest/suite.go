@@ -79,7 +79,7 @@ func (b *Bench) File(t testing.TB, name, content string) {
 // Step makes the provisioner of a kind from what stands under its key in a template.
 func (b *Bench) Step(t testing.TB, kind, text string) builder.Provisioner {
 	t.Helper()
-	p := provisioners.All()[kind]()
+	p := provisioners.All(provisioners.Deps{})[kind]()
 	block := Block(t, kind, text)
 	ds := templates.Decode(block, p)
 	if len(ds) == 0 {

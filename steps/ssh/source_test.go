@@ -21,7 +21,7 @@ import (
 func catalog() builder.Catalog {
 	return builder.Catalog{
 		Sources:      map[string]func() builder.Source{"ssh": ssh.NewSource},
-		Provisioners: provisioners.All(),
+		Provisioners: provisioners.All(provisioners.Deps{}),
 	}
 }
 
