@@ -57,6 +57,12 @@ func (f *Fuse) Seen() int {
 	return f.seen
 }
 
+func (f *Fuse) burnt() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.dead
+}
+
 // Mend makes the fuse whole, as a new process has it, and never to burn again.
 func (f *Fuse) Mend() {
 	f.mu.Lock()
@@ -71,6 +77,15 @@ func (f *Fuse) Journal(j builder.Journal) builder.Journal { return fusedJournal{
 type fusedJournal struct {
 	builder.Journal
 	fuse *Fuse
+}
+
+// Entries fails once the fuse has burnt: a killed process does not go on to
+// remove what it has made.
+func (j fusedJournal) Entries(ctx context.Context) ([]builder.Entry, error) {
+	if j.fuse.burnt() {
+		return nil, ErrCrash
+	}
+	return j.Journal.Entries(ctx)
 }
 
 func (j fusedJournal) Append(ctx context.Context, e builder.Entry) error {
