@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,7 +27,8 @@ type Options struct {
 	// Ask asks the user for an MFA code; nil: there is nobody to ask.
 	Ask func(ctx context.Context, question string) (string, error)
 	// CacheDir is where credentials that an MFA code was given for are kept
-	// until they expire, as the AWS CLI keeps them; empty: nowhere.
+	// until they expire, as the AWS CLI keeps them, and how long waits took;
+	// empty: nowhere.
 	CacheDir string
 	// Log is told of every call when it is over, for --debug; may be nil.
 	Log func(service, action string, err error)
@@ -38,15 +40,23 @@ type Options struct {
 type Cloud struct {
 	options Options
 
+	durations *durations
+
 	mu       sync.Mutex
 	configs  map[string]*aws.Config
 	accounts map[string]Caller
 	watches  watches
+	images   map[string]Fresh // that this process has just made, by id
+	ended    map[string]bool  // instances that this process has terminated, by id
 }
 
 // New returns a Cloud that has not connected yet.
 func New(o Options) *Cloud {
-	return &Cloud{options: o, configs: map[string]*aws.Config{}, accounts: map[string]Caller{}}
+	d := &durations{}
+	if o.CacheDir != "" {
+		d.file = filepath.Join(o.CacheDir, "aws", "waits.json")
+	}
+	return &Cloud{options: o, durations: d, configs: map[string]*aws.Config{}, accounts: map[string]Caller{}, images: map[string]Fresh{}, ended: map[string]bool{}}
 }
 
 // Config returns the SDK's configuration for an access. Make clients from it:

@@ -11,18 +11,7 @@ import (
 	"bake/builder"
 )
 
-// How often a poller asks: after a quarter of the time that its youngest watch
-// has waited, so that nothing is noticed late by more than that; and never more
-// often than soonest, nor less often than latest. Of what tells how far it is,
-// it asks after half of the time that it will still take, as it seems.
 const (
-	share   = 4
-	soonest = 500 * time.Millisecond
-	latest  = 5 * time.Second
-	// farthest is how long what tells its progress is left alone, and closest
-	// the share of its time that is waited even if it seems to be nearly done.
-	farthest = 10 * time.Second
-	closest  = 40
 	// settling is how long what was just made may be unknown: AWS is eventually
 	// consistent.
 	settling = 2 * time.Minute
@@ -43,21 +32,22 @@ type poller[T any] struct {
 
 	mu      sync.Mutex
 	watches map[*watch[T]]bool
-	wake    chan struct{} // a new watch: look at once
+	wake    chan struct{} // a watch has come, or the last is gone
 	running bool
 }
 
 type watch[T any] struct {
 	id   string
-	from time.Time
 	news chan observation[T] // the newest only
-	calm bool                // it is in no hurry to learn of a change
-	far  float64             // its progress; of the loop alone
+	plan timetable
+	far  float64   // its progress; of the loop alone
+	next time.Time // when it is to be looked at; of the loop, once it is added
 }
 
 type observation[T any] struct {
 	found bool
 	value T
+	at    time.Time
 	err   error // AWS could not be asked, and will not be
 }
 
@@ -69,43 +59,41 @@ func newPoller[T any](kind string, batch int, describe func(context.Context, []s
 // state, in this goroutine; its error ends the wait. The error is
 // builder.ErrNotFound if there is no such thing, or no longer.
 func (p *poller[T]) wait(ctx context.Context, id string, done func(T) (bool, error)) (T, error) {
-	return p.follow(ctx, newWatch[T](id), done)
+	v, _, err := p.follow(ctx, id, timetable{from: time.Now()}, done)
+	return v, err
 }
 
-// guard is wait for who expects no change: it asks as seldom as it may.
-func (p *poller[T]) guard(ctx context.Context, id string, done func(T) (bool, error)) (T, error) {
-	w := newWatch[T](id)
-	w.calm = true
-	return p.follow(ctx, w, done)
-}
-
-func (p *poller[T]) follow(ctx context.Context, w *watch[T], done func(T) (bool, error)) (T, error) {
+// follow is wait with a timetable of its own. It also returns how long what was
+// waited for took, as well as the looks tell; 0 if it did not come about.
+func (p *poller[T]) follow(ctx context.Context, id string, plan timetable, done func(T) (bool, error)) (T, time.Duration, error) {
+	w := &watch[T]{id: id, plan: plan, news: make(chan observation[T], 1)}
+	now := time.Now()
+	w.next = now.Add(plan.first(now.Sub(plan.from)))
 	p.add(w)
 	defer p.remove(w)
 	var last T
-	seen := w.from
+	seen, pending := now, now // what was begun before was not over yet when somebody saw it last
 	for {
 		select {
 		case <-ctx.Done():
-			return last, context.Cause(ctx)
+			return last, 0, context.Cause(ctx)
 		case o := <-w.news:
 			switch {
 			case o.err != nil:
-				return last, o.err
+				return last, 0, o.err
 			case o.found:
-				last, seen = o.value, time.Now()
-				if ok, err := done(o.value); ok || err != nil {
-					return last, err
+				last, seen = o.value, o.at
+				if ok, err := done(o.value); err != nil {
+					return last, 0, err
+				} else if ok { // it came about between two looks
+					return last, pending.Add(o.at.Sub(pending) / 2).Sub(plan.from), nil
 				}
+				pending = o.at
 			case time.Since(seen) > settling:
-				return last, fmt.Errorf("%s %s: %w", p.kind, w.id, builder.ErrNotFound)
+				return last, 0, fmt.Errorf("%s %s: %w", p.kind, w.id, builder.ErrNotFound)
 			}
 		}
 	}
-}
-
-func newWatch[T any](id string) *watch[T] {
-	return &watch[T]{id: id, from: time.Now(), news: make(chan observation[T], 1)}
 }
 
 func (p *poller[T]) add(w *watch[T]) {
@@ -116,22 +104,22 @@ func (p *poller[T]) add(w *watch[T]) {
 		p.running = true
 		go p.run()
 	}
-	select {
-	case p.wake <- struct{}{}:
-	default: // it is awake
-	}
+	p.rouse()
 }
 
 func (p *poller[T]) remove(w *watch[T]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.watches, w)
-	if len(p.watches) > 0 {
-		return
+	if len(p.watches) == 0 {
+		p.rouse() // the loop is over
 	}
+}
+
+func (p *poller[T]) rouse() {
 	select {
-	case p.wake <- struct{}{}: // the loop is over
-	default:
+	case p.wake <- struct{}{}:
+	default: // it is awake
 	}
 }
 
@@ -150,18 +138,22 @@ func (p *poller[T]) run() {
 		if watches == nil {
 			return
 		}
-		// Fifty builds that begin to wait at once are one look, not fifty.
-		if early := soonest - time.Since(looked); early > 0 {
+		now := time.Now()
+		if early := due(watches, looked, now).Sub(now); early > 0 {
 			timer.Reset(early)
 			continue
 		}
-		looked = time.Now()
+		looked = now
 		if err := p.look(watches); err == nil {
 			answered = time.Now()
 		} else if isDenied(err) || time.Since(answered) > silence {
 			tell(watches, func(*watch[T]) observation[T] { return observation[T]{err: err} })
 		}
-		timer.Reset(pause(watches))
+		now = time.Now()
+		for _, w := range watches {
+			w.next = now.Add(w.plan.pause(now.Sub(w.plan.from), w.far))
+		}
+		timer.Reset(due(watches, looked, now).Sub(now))
 	}
 }
 
@@ -176,25 +168,21 @@ func (p *poller[T]) current() []*watch[T] {
 	return slices.Collect(maps.Keys(p.watches))
 }
 
-// pause is how long to wait until the next look.
-func pause[T any](watches []*watch[T]) time.Duration {
-	least := farthest
+// due is when to look next: as soon as one of the watches wants it, but not
+// sooner after the last look than the one who has waited longest would. So fifty
+// builds, each with a time of its own, do not look fifty times.
+func due[T any](watches []*watch[T], looked, now time.Time) time.Time {
+	next, longest := watches[0].next, time.Duration(0)
 	for _, w := range watches {
-		least = min(least, w.pause())
+		if w.next.Before(next) {
+			next = w.next
+		}
+		longest = max(longest, now.Sub(w.plan.from))
 	}
-	return max(least, soonest)
-}
-
-func (w *watch[T]) pause() time.Duration {
-	waited := time.Since(w.from)
-	switch {
-	case w.calm:
-		return latest
-	case w.far <= 0 || w.far >= 1:
-		return min(waited/share, latest)
+	if gap := looked.Add(min(max(soonest, longest/finest), crowd)); next.Before(gap) {
+		return gap
 	}
-	left := time.Duration(float64(waited) * (1 - w.far) / w.far)
-	return max(left/2, min(waited/closest, latest))
+	return next
 }
 
 // look asks for everything that is watched and tells each watch what it is now.
@@ -216,17 +204,16 @@ func (p *poller[T]) look(watches []*watch[T]) error {
 		if err != nil {
 			return fmt.Errorf("asking AWS about %s %s: %w", p.kind, ids[0], err)
 		}
-		for id, v := range some {
-			found[id] = v
-		}
+		maps.Copy(found, some)
 		ids = ids[n:]
 	}
+	at := time.Now()
 	tell(watches, func(w *watch[T]) observation[T] {
 		v, ok := found[w.id]
 		if ok && p.progress != nil {
 			w.far = p.progress(v)
 		}
-		return observation[T]{found: ok, value: v}
+		return observation[T]{found: ok, value: v, at: at}
 	})
 	return nil
 }

@@ -85,10 +85,13 @@ func (s *Build) Record(ctx context.Context, _ *builder.Scope, key builder.Digest
 	if err != nil {
 		return err
 	}
+	tags := []types.Tag{{Key: aws.String(amazon.TagState), Value: aws.String(stateReady)}, {Key: aws.String(amazon.TagKey), Value: aws.String(string(key))}}
 	err = settle(ctx, func() error {
-		_, err := ec2.NewFromConfig(cfg).CreateTags(ctx, &ec2.CreateTagsInput{Resources: append([]string{a.AMI.ID}, a.AMI.Snapshots...),
-			Tags: []types.Tag{{Key: aws.String(amazon.TagState), Value: aws.String(stateReady)}, {Key: aws.String(amazon.TagKey), Value: aws.String(string(key))}}})
+		_, err := ec2.NewFromConfig(cfg).CreateTags(ctx, &ec2.CreateTagsInput{Resources: append([]string{a.AMI.ID}, a.AMI.Snapshots...), Tags: tags})
 		return err
 	}, "InvalidAMIID.NotFound", "InvalidSnapshot.NotFound")
+	if err == nil {
+		s.cloud.TagFresh(a.AMI.ID, tags)
+	}
 	return s.cloud.Explain(ctx, access, err)
 }

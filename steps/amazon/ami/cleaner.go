@@ -98,8 +98,13 @@ func (c instanceCleaner) there(ctx context.Context, a amazon.Access, filters ...
 	return one(ids, nil)
 }
 
-// Delete terminates the instance and returns when it is gone.
+// Delete terminates the instance. It returns when AWS has taken that on: the
+// instance costs nothing any more and cannot come back. Whoever needs what it
+// still holds waits for its end (groupCleaner).
 func (c instanceCleaner) Delete(ctx context.Context, r builder.Resource) error {
+	if c.cloud.HasEnded(r.ID) {
+		return nil
+	}
 	client, a, err := c.ec2(ctx, r)
 	if err != nil {
 		return err
@@ -108,16 +113,10 @@ func (c instanceCleaner) Delete(ctx context.Context, r builder.Resource) error {
 	if amazon.IsCode(err, "InvalidInstanceID.NotFound") {
 		return c.unknown(ctx, client, r)
 	}
-	if err != nil {
-		return c.cloud.Explain(ctx, a, err)
+	if err == nil {
+		c.cloud.NoteEnded(r.ID)
 	}
-	_, err = c.cloud.WaitInstance(ctx, a, r.ID, func(i types.Instance) (bool, error) {
-		return i.State != nil && i.State.Name == types.InstanceStateNameTerminated, nil
-	})
-	if errors.Is(err, builder.ErrNotFound) {
-		return nil
-	}
-	return err
+	return c.cloud.Explain(ctx, a, err)
 }
 
 // unknown tells an instance that is long gone from one that is so new that AWS
@@ -185,25 +184,56 @@ func (c groupCleaner) Find(ctx context.Context, r builder.Resource) (string, err
 	return one(ids, nil)
 }
 
-// Delete deletes the group. The network interface of an instance that has just
-// ended may hold it for a while.
+// Delete deletes the group, as soon as the instances that have it are gone:
+// their network interfaces hold it until then, and for a moment longer.
 func (c groupCleaner) Delete(ctx context.Context, r builder.Resource) error {
 	client, a, err := c.ec2(ctx, r)
 	if err != nil {
 		return err
 	}
-	asked := false
-	err = settle(ctx, func() error {
+	deleted := func() error {
 		_, err := client.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: &r.ID})
-		if !asked && amazon.IsCode(err, "DependencyViolation") {
-			asked = true
-			if id, there := instanceCleaner(c).there(ctx, a, amazon.Filter("instance.group-id", r.ID)); there == nil {
-				return fmt.Errorf("instance %s still uses it", id) // waiting does not help
-			}
-		}
 		return absent(err, "InvalidGroup.NotFound", "InvalidGroupId.NotFound")
-	}, "DependencyViolation")
+	}
+	if err = deleted(); amazon.IsCode(err, "DependencyViolation") {
+		if err = c.users(ctx, client, a, r.ID); err == nil {
+			err = settle(ctx, deleted, "DependencyViolation")
+		}
+	}
 	return c.cloud.Explain(ctx, a, err)
+}
+
+// users waits for the end of the instances that have a group and are ending.
+// One that is not ending is an error: waiting does not help.
+func (c groupCleaner) users(ctx context.Context, client *ec2.Client, a amazon.Access, group string) error {
+	out, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{amazon.Filter("instance.group-id", group)}})
+	if err != nil {
+		return err
+	}
+	var all []types.Instance
+	for _, reservation := range out.Reservations {
+		all = append(all, reservation.Instances...)
+	}
+	for _, i := range all {
+		if !c.cloud.HasEnded(aws.ToString(i.InstanceId)) && !ending(i) {
+			return fmt.Errorf("instance %s still uses it", aws.ToString(i.InstanceId))
+		}
+	}
+	for _, i := range all {
+		w := amazon.Wait{Name: "terminate " + string(i.InstanceType), About: amazon.Span{Least: 8 * time.Second, Most: time.Minute}}
+		_, err := c.cloud.FollowInstance(ctx, a, aws.ToString(i.InstanceId), w, func(i types.Instance) (bool, error) {
+			return i.State != nil && i.State.Name == types.InstanceStateNameTerminated, nil
+		})
+		if err != nil && !errors.Is(err, builder.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// ending reports whether an instance is on its way out, or is out.
+func ending(i types.Instance) bool {
+	return i.State == nil || i.State.Name == types.InstanceStateNameShuttingDown || i.State.Name == types.InstanceStateNameTerminated
 }
 
 // volumeCleaner deletes volumes.
@@ -226,7 +256,8 @@ func (c volumeCleaner) Find(ctx context.Context, r builder.Resource) (string, er
 	return one(ids, nil)
 }
 
-// Delete detaches the volume and deletes it.
+// Delete detaches the volume and deletes it. The root volume of an instance that
+// is ending cannot be detached: it is deleted with it, or once it is free.
 func (c volumeCleaner) Delete(ctx context.Context, r builder.Resource) error {
 	client, a, err := c.ec2(ctx, r)
 	if err != nil {
@@ -238,7 +269,7 @@ func (c volumeCleaner) Delete(ctx context.Context, r builder.Resource) error {
 	}
 	if err = deleted(); amazon.IsCode(err, "VolumeInUse") {
 		_, derr := client.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: &r.ID, Force: aws.Bool(true)})
-		if derr = absent(derr, "IncorrectState", "InvalidVolume.NotFound", "InvalidAttachment.NotFound"); derr != nil {
+		if derr = absent(derr, "IncorrectState", "OperationNotPermitted", "InvalidVolume.NotFound", "InvalidAttachment.NotFound"); derr != nil {
 			return c.cloud.Explain(ctx, a, derr)
 		}
 		err = settle(ctx, deleted, "VolumeInUse", "IncorrectState")

@@ -23,9 +23,13 @@ import (
 // Dial connects to the machine, waits until it is ready for the first step,
 // and sets its dead-man timer.
 func (s *Build) Dial(ctx context.Context, sc *builder.Scope, m builder.Machine) (builder.Communicator, error) {
+	boot := bootOf(m)
 	comm, err := s.connect(ctx, sc, m, s.timeout())
 	if err != nil {
 		return nil, err
+	}
+	if access, err := amazon.ParseAccess(m.Where); err == nil && !boot.From.IsZero() {
+		s.cloud.Took(access, boot)
 	}
 	if err := s.ready(ctx, sc, comm); err != nil {
 		return nil, errors.Join(err, comm.Close())
@@ -76,10 +80,13 @@ func (s *Build) fate(ctx context.Context, m builder.Machine) error {
 }
 
 // Gone reports whether the instance has ended, or is about to (builder.Mortal).
-func (s *Build) Gone(ctx context.Context, _ *builder.Scope, m builder.Machine) (bool, error) {
+func (s *Build) Gone(ctx context.Context, sc *builder.Scope, m builder.Machine) (bool, error) {
 	access, err := amazon.ParseAccess(m.Where)
 	if err != nil {
 		return false, err
+	}
+	if captured(sc, m) {
+		return false, nil // its image is being made, and that is all that is wanted of it
 	}
 	_, err = instanceCleaner{connector{s.cloud}}.there(ctx, access, amazon.Filter("instance-id", m.ID))
 	if errors.Is(err, builder.ErrNotFound) {
@@ -103,10 +110,7 @@ func (s *Build) connect(ctx context.Context, sc *builder.Scope, m builder.Machin
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		if pause(ctx, watchAfter) != nil {
-			return
-		}
-		err := s.cloud.GuardInstance(ctx, access, m.ID, launch.Alive)
+		err := s.cloud.GuardInstance(ctx, access, m.ID, bootOf(m), launch.Alive)
 		if died, ok := errors.AsType[*launch.Died](err); ok {
 			cancel(died)
 		}
@@ -121,9 +125,18 @@ func (s *Build) connect(ctx context.Context, sc *builder.Scope, m builder.Machin
 	return comm, err
 }
 
-// watchAfter is how long a connection may take before it is asked what has
-// become of the instance.
-const watchAfter = 2 * time.Second
+// bootOf is the wait for a machine to let somebody in. It is known when it began
+// if the machine was started just now.
+func bootOf(m builder.Machine) amazon.Wait {
+	w := amazon.Wait{Name: "boot " + m.Detail[detailType]}
+	if at, err := time.Parse(time.RFC3339Nano, m.Detail[detailStarted]); err == nil && time.Since(at) < justNow {
+		w.From = at
+	}
+	return w
+}
+
+// justNow is how long after its start nobody has connected to a machine before.
+const justNow = 10 * time.Second
 
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

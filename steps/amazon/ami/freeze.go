@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"golang.org/x/sync/errgroup"
 
 	"bake/builder"
 	"bake/steps/amazon"
@@ -43,25 +43,27 @@ func (s *Build) Freeze(ctx context.Context, sc *builder.Scope, m builder.Machine
 // freezing is an image that is being made.
 type freezing struct {
 	*Build
-	sc       *builder.Scope
-	m        builder.Machine
-	key      builder.Digest
-	client   *ec2.Client
-	access   amazon.Access
-	want     image.CandidateSpec
-	instance types.Instance
+	sc     *builder.Scope
+	m      builder.Machine
+	key    builder.Digest
+	client *ec2.Client
+	access amazon.Access
+	want   image.CandidateSpec
+	work   workfiles
+	facts  workfacts
 }
 
-func (z *freezing) run(ctx context.Context) (builder.Artifact, error) {
-	var err error
-	if z.instance, err = z.cloud.WaitInstance(ctx, z.access, z.m.ID, func(i types.Instance) (bool, error) { return true, gone(i) }); err != nil {
+func (z *freezing) run(ctx context.Context) (_ builder.Artifact, err error) {
+	if z.work, err = openWorkfiles(z.sc, z.m.Detail[detailKeys]); err != nil {
 		return builder.Artifact{}, err
 	}
-	if err := z.clean(ctx); err != nil {
+	if z.facts, err = z.work.facts(z.lifetime()); err != nil {
 		return builder.Artifact{}, err
 	}
-	if err := z.stop(ctx); err != nil {
-		return builder.Artifact{}, err
+	if z.facts.Captured != z.m.ID {
+		if err := z.rest(ctx); err != nil {
+			return builder.Artifact{}, err
+		}
 	}
 	if err := z.extraSnapshots(ctx); err != nil {
 		return builder.Artifact{}, err
@@ -70,12 +72,29 @@ func (z *freezing) run(ctx context.Context) (builder.Artifact, error) {
 	if err != nil {
 		return builder.Artifact{}, err
 	}
-	made, err := z.await(ctx, r.ID)
+	made, err := z.await(ctx, r)
 	if err != nil {
 		return builder.Artifact{}, err
 	}
 	z.sc.Keep(r)
 	return builder.Artifact{AMI: z.artifact(made)}, nil
+}
+
+// rest brings the machine to rest: clean, and stopped unless it is captured live.
+func (z *freezing) rest(ctx context.Context) error {
+	if z.facts.Cleaned == z.m.ID { // by an earlier process, which may have stopped it too
+		i, err := z.cloud.WaitInstance(ctx, z.access, z.m.ID, func(i types.Instance) (bool, error) { return true, gone(i) })
+		if err != nil {
+			return err
+		}
+		if i.State != nil && i.State.Name != types.InstanceStateNameRunning {
+			return z.stop(ctx)
+		}
+	}
+	if err := z.clean(ctx); err != nil {
+		return err
+	}
+	return z.stop(ctx)
 }
 
 // gone is launch.Alive for a machine that may be stopped.
@@ -86,32 +105,17 @@ func gone(i types.Instance) error {
 	return launch.Alive(i)
 }
 
-func (z *freezing) running() bool {
-	return z.instance.State == nil || z.instance.State.Name == types.InstanceStateNameRunning || z.instance.State.Name == types.InstanceStateNamePending
-}
-
 // clean removes what must not be in the image. An earlier process may have
 // done so and died: then the machine lets nobody in any more, and that is all
 // that had to be proved.
 func (z *freezing) clean(ctx context.Context) error {
-	if !z.running() {
-		return nil // it is cleaned before it is stopped
-	}
-	work, err := openWorkfiles(z.sc, z.m.Detail[detailKeys])
-	if err != nil {
-		return err
-	}
-	facts, err := work.facts(z.lifetime())
-	if err != nil {
-		return err
-	}
-	_, public, err := work.key(loginKey)
+	_, public, err := z.work.key(loginKey)
 	if err != nil {
 		return err
 	}
 	script := z.Capture.Clean.script(public) + z.quiesce()
 	patience := z.timeout()
-	again := facts.Cleaned == z.m.ID
+	again := z.facts.Cleaned == z.m.ID
 	if again {
 		patience = 15 * time.Second
 	}
@@ -124,8 +128,8 @@ func (z *freezing) clean(ctx context.Context) error {
 		return err
 	}
 	defer comm.Close()
-	facts.Cleaned = z.m.ID
-	if err := work.save(facts); err != nil {
+	z.facts.Cleaned = z.m.ID
+	if err := z.work.save(z.facts); err != nil {
 		return err
 	}
 	if err := comm.Run(ctx, builder.Command{Script: script, Shell: []string{"/bin/sh"}, User: "root"}); err != nil {
@@ -160,19 +164,19 @@ func (z *freezing) stop(ctx context.Context) error {
 	if z.Capture.Live || z.spot() {
 		return nil
 	}
-	if z.running() {
-		z.sc.Log("stopping instance %s", z.m.ID)
-		err := settle(ctx, func() error {
-			_, err := z.client.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{z.m.ID}})
-			return err
-		}, "InvalidInstanceID.NotFound")
-		if err != nil {
-			return fmt.Errorf("stopping instance %s: %w", z.m.ID, err)
-		}
+	z.sc.Log("stopping instance %s", z.m.ID)
+	asked := time.Now()
+	err := settle(ctx, func() error {
+		_, err := z.client.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{z.m.ID}})
+		return err
+	}, "InvalidInstanceID.NotFound")
+	if err != nil {
+		return fmt.Errorf("stopping instance %s: %w", z.m.ID, err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, stopTime, fmt.Errorf("instance %s has not stopped after %s", z.m.ID, stopTime))
 	defer cancel()
-	_, err := z.cloud.WaitInstance(ctx, z.access, z.m.ID, func(i types.Instance) (bool, error) {
+	w := amazon.Wait{Name: "stop " + z.m.Detail[detailType], From: asked, About: amazon.Span{Least: 8 * time.Second, Most: 30 * time.Second}}
+	_, err = z.cloud.FollowInstance(ctx, z.access, z.m.ID, w, func(i types.Instance) (bool, error) {
 		if i.State != nil && i.State.Name == types.InstanceStateNameRunning {
 			return false, nil
 		}
@@ -190,18 +194,21 @@ func (z *freezing) spot() bool { return z.m.Detail[detailSpot] == "yes" }
 // looked up before it is repeated.
 func (z *freezing) image(ctx context.Context) (builder.Resource, error) {
 	return z.sc.Create(ctx, builder.Resource{Kind: kindImage, Name: z.want.Name, Where: z.access.Where()}, func(ctx context.Context, r builder.Resource) (string, error) {
-		name := z.want.Name
-		if z.want.IfExists == image.IfExistsReplace {
-			have, err := ownByName(ctx, z.client, name)
-			if err != nil {
-				return "", err
-			}
-			if have != nil {
-				name = image.TemporaryName(name, r.Token)
+		id, err := z.create(ctx, r, z.want.Name)
+		if taken, ok := errors.AsType[*nameTaken](err); ok && z.want.IfExists == image.IfExistsReplace {
+			id, err = z.create(ctx, r, image.TemporaryName(z.want.Name, r.Token))
+			if err == nil {
+				z.sc.Log("%s has the name: the AMI has another until it is published", taken.by)
 			}
 		}
-		return z.create(ctx, r, name)
+		return id, err
 	})
+}
+
+// nameTaken is another image that has the name.
+type nameTaken struct {
+	amazon.Explained
+	by string // its id
 }
 
 // notReady are the codes of CreateImage for an instance that it thinks is
@@ -277,8 +284,8 @@ func (z *freezing) adopt(ctx context.Context, token, name string, cause error) (
 	case tagOf(have.Tags, amazon.TagToken) == token:
 		return aws.ToString(have.ImageId), nil
 	}
-	return "", &amazon.Explained{Err: cause, Why: fmt.Sprintf("%s has the name %q", aws.ToString(have.ImageId), name),
-		Cure: "put something into the name that changes, like ${{ run.timestamp }}; or set if_exists: replace; or remove that image: bake destroy " + aws.ToString(have.ImageId)}
+	return "", &nameTaken{by: aws.ToString(have.ImageId), Explained: amazon.Explained{Err: cause, Why: fmt.Sprintf("%s has the name %q", aws.ToString(have.ImageId), name),
+		Cure: "put something into the name that changes, like ${{ run.timestamp }}; or set if_exists: replace; or remove that image: bake destroy " + aws.ToString(have.ImageId)}}
 }
 
 // settleNil repeats a question until it has an answer, or for as long as one
@@ -334,7 +341,7 @@ func (z *freezing) devices() []types.BlockDeviceMapping {
 		if v.Delete != nil && !*v.Delete {
 			name := v.Device
 			if name == launch.Root {
-				name = aws.ToString(z.instance.RootDeviceName)
+				name = z.m.Detail[detailRoot]
 			}
 			out = append(out, types.BlockDeviceMapping{DeviceName: aws.String(name), Ebs: &types.EbsBlockDevice{DeleteOnTermination: aws.Bool(false)}})
 		}
@@ -343,32 +350,96 @@ func (z *freezing) devices() []types.BlockDeviceMapping {
 }
 
 // await waits for the image. Its snapshots tell how far it is.
-func (z *freezing) await(ctx context.Context, id string) (types.Image, error) {
+func (z *freezing) await(ctx context.Context, r builder.Resource) (types.Image, error) {
 	limit := z.Capture.Timeout
 	if limit <= 0 {
 		limit = 90 * time.Minute
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("AMI %s is not available after %s", id, limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("AMI %s is not available after %s", r.ID, limit))
 	defer cancel()
-	z.sc.Log("making AMI %s (%s)", id, z.want.Name)
-	var snapshots []string
-	made, err := z.cloud.WaitImage(ctx, z.access, id, func(i types.Image) (bool, error) {
-		snapshots = snapshotsOf(i)
-		done, err := available(i)
-		return done || len(snapshots) > 0, err
+	z.sc.Log("making AMI %s (%s)", r.ID, z.want.Name)
+	w := amazon.Wait{Name: "capture " + z.sc.Plan.Name + "/" + z.sc.Step.Build(), From: time.Now(), Early: true}
+	shown, err := z.capture(ctx, r.Token, w)
+	if err != nil {
+		return types.Image{}, err
+	}
+	// What failed is told by the image's own reason.
+	w.About, w.Early = shown.About(time.Since(w.From)), false
+	made, err := z.cloud.FollowImage(ctx, z.access, r.ID, w, available)
+	if err == nil && len(shown) == len(snapshotsOf(made)) {
+		z.cloud.KeepFresh(amazon.Fresh{Image: made, Snapshots: shown})
+	}
+	return made, err
+}
+
+// hidden is how long the snapshots of an image may not show by their tags
+// before the image itself is asked for its state.
+const hidden = 30 * time.Second
+
+// capture follows the snapshots until they are complete, or nearly so: the rest
+// is seen of the image, which is what counts.
+func (z *freezing) capture(ctx context.Context, token string, w amazon.Wait) (amazon.Capture, error) {
+	usual := z.cloud.Usual(z.access, w)
+	p := builder.Progress{ID: "image " + z.want.Name, Verb: "capturing", Total: 100, Unit: "%"}
+	shown, err := z.cloud.FollowCapture(ctx, z.access, token, w, func(c amazon.Capture) (bool, error) {
+		far := c.Progress()
+		p.Done = int64(100 * far)
+		z.sc.Progress(p)
+		if err := z.letGo(ctx, c); err != nil {
+			return false, err
+		}
+		over := len(c) == 0 && time.Since(w.From) > hidden || slices.ContainsFunc(c, func(s types.Snapshot) bool { return s.State == types.SnapshotStateError })
+		onTime := usual.Least > 0 && time.Since(w.From) >= usual.Least/2 && far >= onTheWay
+		return over || onTime || far >= nearly, nil
 	})
-	if err != nil || made.State == types.ImageStateAvailable {
-		return made, err
+	p.Ended = true
+	z.sc.Progress(p)
+	return shown, err
+}
+
+const (
+	// nearly is how far a snapshot is when what comes next is its end.
+	nearly = 0.95
+	// onTheWay is how far one is after half of its usual time if it takes as long
+	// as ever: then that time is relied on.
+	onTheWay = 0.4
+)
+
+// letGo ends the machine as soon as all its volumes are being captured. A
+// snapshot holds what was on the volume when it was begun, and neither writes to
+// the volume nor its deletion change that (EBS user guide, "Create snapshots",
+// "Delete a snapshot"); that it has begun shows in its progress. CreateImage has
+// taken from the instance by then what else the image has of it. So the machine
+// costs nothing for as long as AWS copies, and its security group can be removed
+// the moment that the image is there. A one-time spot instance is restarted by
+// CreateImage, and left alone until that is over.
+func (z *freezing) letGo(ctx context.Context, c amazon.Capture) error {
+	if strconv.Itoa(len(c)) != z.m.Detail[detailVolumes] || z.spot() && !z.Capture.Live || z.facts.Captured == z.m.ID {
+		return nil
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	for _, s := range snapshots {
-		g.Go(func() error { return z.follow(gctx, s) })
+	for _, s := range c {
+		if s.State == types.SnapshotStateError || amazon.Capture([]types.Snapshot{s}).Progress() == 0 && s.State != types.SnapshotStateCompleted {
+			return nil
+		}
 	}
-	if err := g.Wait(); err != nil && ctx.Err() != nil {
-		return made, context.Cause(ctx)
+	z.facts.Captured = z.m.ID
+	if err := z.work.save(z.facts); err != nil {
+		return err
 	}
-	// A snapshot that failed is told by the image's own reason.
-	return z.cloud.WaitImage(ctx, z.access, id, available)
+	if err := (instanceCleaner{connector{z.cloud}}).Delete(ctx, builder.Resource{Kind: kindInstance, ID: z.m.ID, Where: z.m.Where}); err != nil {
+		z.sc.Log("the machine could not be terminated yet: %v", err) // it will be when the run ends
+	}
+	return nil
+}
+
+// captured reports whether an earlier process has let go of the machine.
+func captured(sc *builder.Scope, m builder.Machine) bool {
+	work, err := openWorkfiles(sc, m.Detail[detailKeys])
+	if err != nil {
+		return false
+	}
+	facts, err := work.read()
+	return err == nil && facts.Captured == m.ID
 }
 
 // available is when the image can be used; or the reason why it never will.

@@ -38,6 +38,10 @@ const (
 	detailBase    = "base" // id of the image it was started from
 	detailSpot    = "spot" // "yes": it cannot be stopped
 	detailExtra   = "extra_volumes"
+	detailRoot    = "root_device"
+	detailType    = "type"
+	detailVolumes = "volumes"  // how many of its volumes become part of the image
+	detailStarted = "launched" // when it was asked for
 )
 
 // Open starts an instance of the image: of the one that was pinned, of another
@@ -88,6 +92,10 @@ type opening struct {
 	facts  workfacts
 	spec   launch.Spec
 	extra  []builder.Resource
+	group  entrance
+	// started is the instance as RunInstances answered, if this process asked.
+	started  types.Instance
+	launched time.Time
 }
 
 // open makes what an instance needs, all at once, and then the instance.
@@ -111,8 +119,12 @@ func (o *opening) run(ctx context.Context) (builder.Machine, error) {
 	if err := o.prepare(ctx); err != nil {
 		return builder.Machine{}, err
 	}
-	instance, err := o.instance(ctx)
-	if err != nil {
+	// The group's rules are not needed before there is somebody to let in to.
+	g, gctx := errgroup.WithContext(ctx)
+	var instance types.Instance
+	g.Go(func() error { return o.letIn(gctx) })
+	g.Go(func() (err error) { instance, err = o.instance(gctx); return err })
+	if err := g.Wait(); err != nil {
 		return builder.Machine{}, err
 	}
 	if err := o.volumes(ctx, instance); err != nil {
@@ -137,9 +149,9 @@ func (o *opening) prepare(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) { spec.KeyName, err = o.keyPair(gctx); return err })
 	if len(spec.Groups) == 0 && !o.interfacesHaveGroups() {
-		g.Go(func() error {
-			id, err := o.securityGroup(gctx)
-			spec.Groups = []string{id}
+		g.Go(func() (err error) {
+			o.group, err = o.securityGroup(gctx)
+			spec.Groups = []string{o.group.id}
 			return err
 		})
 	}
@@ -293,6 +305,7 @@ func (o *opening) start(ctx context.Context, r builder.Resource, first int) (str
 			return o.work.save(o.facts)
 		}}
 	i, err := s.Start(ctx, r.Token)
+	o.started, o.launched = i, time.Now()
 	return aws.ToString(i.InstanceId), err
 }
 
@@ -301,8 +314,11 @@ func (o *opening) start(ctx context.Context, r builder.Resource, first int) (str
 func (o *opening) await(ctx context.Context, id string) (types.Instance, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout(), fmt.Errorf("instance %s has no address after %s", id, o.timeout()))
 	defer cancel()
+	if aws.ToString(o.started.InstanceId) == id && o.ready(o.started) {
+		return o.started, nil // a private address is known from the beginning
+	}
 	var last string
-	return o.cloud.WaitInstance(ctx, o.access, id, func(i types.Instance) (bool, error) {
+	return o.cloud.FollowInstance(ctx, o.access, id, amazon.Wait{Name: "address"}, func(i types.Instance) (bool, error) {
 		if err := launch.Alive(i); err != nil {
 			return false, err
 		}
@@ -310,9 +326,13 @@ func (o *opening) await(ctx context.Context, id string) (types.Instance, error) 
 			o.sc.Log("instance %s is %s", id, state)
 			last = state
 		}
-		ready := o.address(i) != "" && (len(o.Extra) == 0 || i.State.Name == types.InstanceStateNameRunning)
-		return ready, nil
+		return o.ready(i), nil
 	})
+}
+
+// ready reports whether bake can go on with an instance that lives.
+func (o *opening) ready(i types.Instance) bool {
+	return i.State != nil && o.address(i) != "" && (len(o.Extra) == 0 || i.State.Name == types.InstanceStateNameRunning)
 }
 
 // address is what bake connects to; empty if it is not there yet.
@@ -381,8 +401,11 @@ func (s *Build) timeout() time.Duration {
 func (o *opening) machine(i types.Instance) (builder.Machine, error) {
 	m := builder.Machine{ID: aws.ToString(i.InstanceId), Where: o.access.Where(), Platform: o.pin.Image.platform(), Detail: map[string]string{
 		detailAddress: o.address(i), detailUser: o.pin.Image.User, detailKeys: o.work.name(), detailBase: o.pin.Image.ID,
-		"type": string(i.InstanceType), "zone": zoneOf(i),
+		detailType: string(i.InstanceType), "zone": zoneOf(i), detailRoot: o.pin.Image.RootDevice, detailVolumes: itoa(o.captured()),
 	}}
+	if !o.launched.IsZero() {
+		m.Detail[detailStarted] = o.launched.UTC().Format(time.RFC3339Nano)
+	}
 	if i.InstanceLifecycle == types.InstanceLifecycleTypeSpot {
 		m.Detail[detailSpot] = "yes"
 	}
@@ -394,6 +417,24 @@ func (o *opening) machine(i types.Instance) (builder.Machine, error) {
 		m.Detail[detailExtra] = strings.Join(extra, " ")
 	}
 	return m, nil
+}
+
+// captured is how many volumes of the machine become part of its image.
+func (o *opening) captured() int {
+	has := map[string]bool{}
+	for _, d := range o.pin.Image.Devices {
+		has[d.Name] = true
+	}
+	for _, m := range o.spec.Devices {
+		has[aws.ToString(m.DeviceName)] = m.Ebs != nil
+	}
+	n := 0
+	for _, ebs := range has {
+		if ebs {
+			n++
+		}
+	}
+	return n
 }
 
 func zoneOf(i types.Instance) string {

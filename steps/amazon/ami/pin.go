@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -158,7 +159,7 @@ const (
 
 // Vet refuses a build that cannot work: its image's name is taken, or the
 // caller may not start the instance. It only reads. What is made already needs
-// no rights to make it.
+// no rights to make it, and is asked for only if there is something to refuse.
 func (s *Source) Vet(ctx context.Context, p *builder.Plan, b builder.Build) error {
 	pin, access, err := readPin(b.Pin)
 	if err != nil {
@@ -169,10 +170,6 @@ func (s *Source) Vet(ctx context.Context, p *builder.Plan, b builder.Build) erro
 		return err
 	}
 	client := ec2.NewFromConfig(cfg)
-	made, err := readyImage(ctx, client, b.Key)
-	if err != nil || made != nil {
-		return s.cloud.Explain(ctx, access, err)
-	}
 	spec, err := s.spec(p, b, pin.Image)
 	if err != nil {
 		return err
@@ -182,7 +179,15 @@ func (s *Source) Vet(ctx context.Context, p *builder.Plan, b builder.Build) erro
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return image.Vet(gctx, s.cloud, access, p, b.Name) })
 	g.Go(func() error { return start.Check(gctx) })
-	return s.cloud.Explain(ctx, access, g.Wait())
+	refused := g.Wait()
+	if refused == nil {
+		return nil
+	}
+	made, err := readyImage(ctx, client, b.Key)
+	if err == nil && made != nil {
+		return nil
+	}
+	return s.cloud.Explain(ctx, access, errors.Join(refused, err))
 }
 
 // ownByName returns the caller's image of the name, whatever its state; nil if

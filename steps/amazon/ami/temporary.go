@@ -63,12 +63,18 @@ func (o *opening) keyPair(ctx context.Context) (string, error) {
 	return r.ID, err
 }
 
-// securityGroup makes a group that lets in the caller and nobody else; over
+// An entrance is a temporary security group, and who it is to let in.
+type entrance struct {
+	id   string
+	from []netip.Prefix
+}
+
+// securityGroup makes a group that is to let in the caller and nobody else; over
 // Session Manager it lets nobody in at all.
-func (o *opening) securityGroup(ctx context.Context) (string, error) {
+func (o *opening) securityGroup(ctx context.Context) (entrance, error) {
 	from, err := o.callers(ctx)
 	if err != nil {
-		return "", err
+		return entrance{}, err
 	}
 	r, err := o.sc.Create(ctx, builder.Resource{Kind: kindGroup, Name: "access", Where: o.access.Where()}, func(ctx context.Context, r builder.Resource) (string, error) {
 		out, err := o.client.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
@@ -84,10 +90,7 @@ func (o *opening) securityGroup(ctx context.Context) (string, error) {
 		}
 		return aws.ToString(out.GroupId), nil
 	})
-	if err != nil || len(from) == 0 {
-		return r.ID, err
-	}
-	return r.ID, o.letIn(ctx, r.ID, from)
+	return entrance{r.ID, from}, err
 }
 
 func groupNamed(ctx context.Context, client *ec2.Client, vpc, name string, cause error) (string, error) {
@@ -101,8 +104,13 @@ func groupNamed(ctx context.Context, client *ec2.Client, vpc, name string, cause
 	return aws.ToString(out.SecurityGroups[0].GroupId), nil
 }
 
-// letIn adds the rules. A group that was just made may not be known yet.
-func (o *opening) letIn(ctx context.Context, id string, from []netip.Prefix) error {
+// letIn adds the rules of the temporary group, if there is one. It may not be
+// known yet.
+func (o *opening) letIn(ctx context.Context) error {
+	id, from := o.group.id, o.group.from
+	if len(from) == 0 {
+		return nil
+	}
 	port := int32(o.port())
 	rule := types.IpPermission{IpProtocol: aws.String("tcp"), FromPort: &port, ToPort: &port}
 	for _, p := range from {

@@ -91,16 +91,24 @@ type workfacts struct {
 	// Cleaned is the machine that has been told to remove its keys: it lets
 	// nobody in any more.
 	Cleaned string `json:"cleaned,omitempty"`
+	// Captured is the machine whose image is being made and which is not needed
+	// for that any more: it may have ended.
+	Captured string `json:"captured,omitempty"`
 }
 
 // facts returns what is known; made anew, the machine may live for lifetime.
 func (w workfiles) facts(lifetime time.Duration) (workfacts, error) {
-	var f workfacts
-	data, err := os.ReadFile(filepath.Join(w.dir, factsFile))
+	f, err := w.read()
 	if errors.Is(err, fs.ErrNotExist) {
 		f.Expires = time.Now().Add(lifetime).UTC().Truncate(time.Second)
 		return f, w.save(f)
 	}
+	return f, err
+}
+
+// read returns what is known; fs.ErrNotExist if nothing is.
+func (w workfiles) read() (f workfacts, err error) {
+	data, err := os.ReadFile(filepath.Join(w.dir, factsFile))
 	if err == nil {
 		err = json.Unmarshal(data, &f)
 	}

@@ -32,6 +32,9 @@ func (p *place) snapshots(ctx context.Context, img types.Image) ([]types.Snapsho
 	if len(ids) == 0 {
 		return nil, nil
 	}
+	if p.isFresh(aws.ToString(img.ImageId)) {
+		return p.fresh.Snapshots, nil
+	}
 	var found []types.Snapshot
 	// A filter is used and not ids: one id that is not known yet fails the whole call.
 	err := settled(ctx, func() error {

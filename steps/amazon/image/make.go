@@ -94,6 +94,13 @@ func (p *place) make(ctx context.Context, from types.Image) (types.Image, error)
 // relatives returns the images of this place that come from the same first
 // image, the newest first.
 func (p *place) relatives(ctx context.Context, from types.Image) ([]types.Image, error) {
+	switch { // nobody can have made another of it yet, but for this very run
+	case len(p.made) > 0:
+	case p.fresh != nil:
+		return []types.Image{from}, nil
+	case p.alone:
+		return nil, nil
+	}
 	all, err := p.images(ctx, amazon.Filter("tag:"+TagOrigin, p.origin))
 	if err != nil || !p.home {
 		return all, err

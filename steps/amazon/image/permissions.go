@@ -107,6 +107,9 @@ func (p *place) permit(ctx context.Context, img types.Image) error {
 
 // launchPermissions asks who may launch an image.
 func (p *place) launchPermissions(ctx context.Context, id string) (all []grantee, err error) {
+	if p.isFresh(id) {
+		return nil, nil
+	}
 	var out *ec2.DescribeImageAttributeOutput
 	err = settled(ctx, func() error {
 		out, err = p.ec2.DescribeImageAttribute(ctx, &ec2.DescribeImageAttributeInput{ImageId: &id, Attribute: types.ImageAttributeNameLaunchPermission})
@@ -169,20 +172,31 @@ func (p *place) permitSnapshots(ctx context.Context, img types.Image, want []gra
 	return g.Wait()
 }
 
-func (p *place) permitSnapshot(ctx context.Context, id string, want []grantee) error {
+// volumePermissions asks who may make volumes of a snapshot.
+func (p *place) volumePermissions(ctx context.Context, id string) (have []grantee, err error) {
+	if p.isFresh(id) {
+		return nil, nil
+	}
 	var out *ec2.DescribeSnapshotAttributeOutput
-	err := settled(ctx, func() (err error) {
+	err = settled(ctx, func() (err error) {
 		out, err = p.ec2.DescribeSnapshotAttribute(ctx, &ec2.DescribeSnapshotAttributeInput{SnapshotId: &id, Attribute: types.SnapshotAttributeNameCreateVolumePermission})
 		return err
 	})
 	if err != nil {
-		return p.explain(ctx, "asking who may use snapshot %s: %w", id, err)
+		return nil, p.explain(ctx, "asking who may use snapshot %s: %w", id, err)
 	}
-	var have []grantee
 	for _, v := range out.CreateVolumePermissions {
 		if who := aws.ToString(v.UserId) + string(v.Group); who != "" {
 			have = append(have, grantee(who))
 		}
+	}
+	return have, nil
+}
+
+func (p *place) permitSnapshot(ctx context.Context, id string, want []grantee) error {
+	have, err := p.volumePermissions(ctx, id)
+	if err != nil {
+		return err
 	}
 	add, remove := difference(have, want)
 	if len(add)+len(remove) == 0 {

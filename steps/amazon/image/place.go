@@ -31,6 +31,8 @@ type place struct {
 	owner      string // the account, twelve digits
 	origin     string // id of the image that all copies come from
 	mu         sync.Mutex
+	fresh      *amazon.Fresh      // the image at home, if this process has just made it
+	alone      bool               // the image at home is fresh: there are no copies of it yet
 	silent     bool               // it only reads: there is nobody to tell
 	made       []builder.Resource // to be kept when all is well
 	done       []string           // what was changed, for the log and for Published.Unchanged
@@ -89,6 +91,11 @@ func (p *place) images(ctx context.Context, filters ...types.Filter) ([]types.Im
 	return all, nil
 }
 
+// isFresh reports whether an image or a snapshot is as this process made it.
+func (p *place) isFresh(id string) bool {
+	return p.fresh != nil && (id == aws.ToString(p.fresh.Image.ImageId) || slices.Contains(snapshotsOf(p.fresh.Image), id))
+}
+
 // named returns the account's image of that name; false if there is none.
 func (p *place) named(ctx context.Context, name string) (types.Image, bool, error) {
 	found, err := p.images(ctx, amazon.Filter("name", amazon.Literal(name)))
@@ -105,6 +112,9 @@ func (p *place) named(ctx context.Context, name string) (types.Image, bool, erro
 
 // available waits until an image can be used, and tells how far it is.
 func (p *place) available(ctx context.Context, id, verb string) (types.Image, error) {
+	if p.isFresh(id) {
+		return p.fresh.Image, nil
+	}
 	shown := newPercent(p, verb+" "+p.label, verb)
 	defer shown.stop()
 	img, err := p.cloud.WaitImage(ctx, p.access, id, func(i types.Image) (bool, error) {

@@ -61,6 +61,11 @@ func (o *AMI) home(ctx context.Context, sc *builder.Scope, in builder.AMI) (*pla
 		return nil, types.Image{}, err
 	}
 	p.home, p.homeRegion = true, p.access.Region
+	if made, ok := p.cloud.TakeFresh(in.ID); ok {
+		p.fresh = &made
+		p.owner, p.origin = aws.ToString(made.Image.OwnerId), originOf(made.Image)
+		return p, made.Image, nil
+	}
 	img, err := p.find(ctx, in.ID)
 	if err != nil {
 		return nil, types.Image{}, err
@@ -103,7 +108,7 @@ func (o *AMI) places(ctx context.Context, home *place) ([]*place, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.owner, p.origin, p.homeRegion = home.owner, home.origin, home.access.Region
+		p.owner, p.origin, p.homeRegion, p.alone = home.owner, home.origin, home.access.Region, home.fresh != nil
 		if c.Profile != "" || len(c.Roles) > 0 {
 			if p.owner, err = o.deps.Cloud.Account(ctx, access); err != nil {
 				return nil, err
@@ -222,6 +227,7 @@ func (p *place) lend(ctx context.Context, img types.Image, to []grantee) error {
 	if len(to) == 0 {
 		return nil
 	}
+	p.fresh = nil // it is shared from here on
 	have, err := p.launchPermissions(ctx, *img.ImageId)
 	if err != nil {
 		return err

@@ -40,8 +40,10 @@ func Vet(ctx context.Context, cloud *amazon.Cloud, a amazon.Access, p *builder.P
 			return err
 		}
 		home.home, home.homeRegion, home.silent = true, home.access.Region, true
-		if home.owner, err = cloud.Account(ctx, home.access); err != nil {
-			return err
+		if o.concernsAccounts() {
+			if home.owner, err = cloud.Account(ctx, home.access); err != nil {
+				return err
+			}
 		}
 		places, err := o.places(ctx, home)
 		if err != nil {
@@ -53,6 +55,14 @@ func Vet(ctx context.Context, cloud *amazon.Cloud, a amazon.Access, p *builder.P
 		}
 	}
 	return g.Wait()
+}
+
+// concernsAccounts reports whether the template speaks of other accounts, from
+// which the own one has to be told.
+func (o *AMI) concernsAccounts() bool {
+	return len(o.LaunchPermissions.grantees("")) > 0 || slices.ContainsFunc(o.Regions, func(c Copy) bool {
+		return c.Profile != "" || len(c.Roles) > 0 || c.LaunchPermissions != nil
+	})
 }
 
 // outputOf is an `ami` output of a plan, as far as it is known before it runs.

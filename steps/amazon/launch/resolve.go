@@ -65,8 +65,12 @@ func (m Machine) Resolve(ctx context.Context, cfg aws.Config, arch types.Archite
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) { subnets, err = m.subnets(ctx, client, cfg.Region); return err })
 	g.Go(func() (err error) { r.Groups, err = m.groups(ctx, client, cfg.Region); return err })
-	g.Go(func() error { return checkTypes(ctx, client, kinds, arch, cfg.Region) })
-	g.Go(func() (err error) { offered, err = zonesOf(ctx, client, kinds); return err })
+	// A type that the template names may be wrong. bake's own fits the image and
+	// is there; a zone without it falls to the next, as one without room does.
+	if len(m.Type) > 0 {
+		g.Go(func() error { return checkTypes(ctx, client, kinds, arch, cfg.Region) })
+		g.Go(func() (err error) { offered, err = zonesOf(ctx, client, kinds); return err })
+	}
 	if err := g.Wait(); err != nil {
 		return r, err
 	}
