@@ -43,10 +43,12 @@ outputs:
         containerDefinitions: [{name: api}]
 `
 
-// A killer kills one bake per region at one of its calls to AWS.
+// A killer kills bakes at one of their calls to AWS. They are told apart by
+// their access keys, and not by their regions: who pushes to or pulls from a
+// registry on this machine asks every region whether it is its own.
 type killer struct {
 	mu sync.Mutex
-	at map[string]*victim
+	at map[string]*victim // by access key
 }
 
 type victim struct {
@@ -56,11 +58,11 @@ type victim struct {
 	seen    [2]int
 }
 
-// onCall counts the calls of each region, and kills.
+// onCall counts the calls of each victim, and kills.
 func (k *killer) onCall(c *api.Call, _ int, done bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	v := k.at[c.Region]
+	v := k.at[c.AccessKey]
 	if v == nil {
 		return
 	}
@@ -94,7 +96,7 @@ func TestKillAtEveryCallOfADeploy(t *testing.T) {
 	}
 	whole := killCase{ecsWorld: w, killer: k, region: regions[0], name: "whole"}
 	whole.run(0, false)
-	calls := k.at[regions[0]].seen[0]
+	calls := k.at[whole.name].seen[0]
 	t.Logf("a deployment makes %d calls", calls)
 	if calls < 15 {
 		t.Fatalf("only %d calls", calls)
@@ -115,6 +117,39 @@ func TestKillAtEveryCallOfADeploy(t *testing.T) {
 		})
 	}
 	workers.Wait()
+}
+
+// TestOnlyTheVictimsOwnCallsKillIt deploys in one region while a victim waits
+// in another, which the deployment asks for its registry as well. A call that
+// is counted for the wrong process kills it before it has a run to resume.
+func TestOnlyTheVictimsOwnCallsKillIt(t *testing.T) {
+	w := newECSWorld(t)
+	k := &killer{at: map[string]*victim{}}
+	w.sandbox.Faults.OnCall(k.onCall)
+	here, there := w.sandbox.World.Regions[0], w.sandbox.World.Regions[1]
+	_, err := w.client(here).CreateCluster(t.Context(), &sdk.CreateClusterInput{ClusterName: aws.String("prod")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sleeper := killCase{ecsWorld: w, killer: k, region: there, name: "sleeper", dir: w.dir}
+	k.at[sleeper.name] = &victim{call: 1}
+	busy := killCase{ecsWorld: w, killer: k, region: here, name: "busy"}
+	busy.run(0, false)
+	asked := 0
+	for _, c := range w.sandbox.Faults.Calls() {
+		if c.Region == there {
+			asked++
+		}
+	}
+	if asked == 0 {
+		t.Errorf("the deployment in %s asked nothing in %s: the test shows nothing", here, there)
+	}
+	if v := k.at[sleeper.name]; v.seen != [2]int{} {
+		t.Errorf("%d calls of another process were counted", v.seen[0])
+	}
+	if v := k.at[busy.name]; v.seen[0] < 15 || v.seen[0] != v.seen[1] {
+		t.Errorf("of its own %v calls were counted", v.seen)
+	}
 }
 
 func (w *ecsWorld) client(region string) *sdk.Client {
@@ -151,10 +186,6 @@ func (c killCase) run(call int, after bool) {
 	killed, ok := c.exec(v, "ecs", "deploy", "next.yaml", "--var", "image="+c.image("v2"))
 	switch {
 	case !ok, !killed:
-	case !c.began():
-		// A late call of the process before, which was killed too, was counted
-		// as its first: there is no run to resume.
-		_, ok = c.exec(nil, "ecs", "deploy", "next.yaml", "--var", "image="+c.image("v2"))
 	case call%3 == 0:
 		_, ok = c.exec(nil, "clean")
 		if ok {
@@ -168,12 +199,6 @@ func (c killCase) run(call int, after bool) {
 	}
 }
 
-// began reports whether the second deployment has a run.
-func (c killCase) began() bool {
-	runs, err := filepath.Glob(filepath.Join(c.dir, ".bake", "runs", "*", "request.json"))
-	return err == nil && len(runs) == 2
-}
-
 // exec runs bake in the case's region, for a victim until it is killed. ok is
 // false if it failed otherwise.
 func (c killCase) exec(v *victim, args ...string) (killed, ok bool) {
@@ -183,10 +208,13 @@ func (c killCase) exec(v *victim, args ...string) (killed, ok bool) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	c.killer.mu.Lock()
+	if v != nil {
+		cmd.Env = append(cmd.Env, "AWS_ACCESS_KEY_ID="+c.name)
+		c.killer.at[c.name] = v
+	}
 	err := cmd.Start()
 	if v != nil {
 		v.process = cmd.Process
-		c.killer.at[c.region] = v
 	}
 	c.killer.mu.Unlock()
 	if err == nil {
