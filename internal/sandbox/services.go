@@ -6,6 +6,7 @@ import (
 
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/authorize"
+	"bake/internal/sandbox/cloudwatch"
 	"bake/internal/sandbox/ec2"
 	"bake/internal/sandbox/ecr"
 	"bake/internal/sandbox/ecs"
@@ -30,18 +31,19 @@ type part interface {
 
 // Services are the parts of a sandbox, joined: a new one gets a field and a line in make.
 type Services struct {
-	IAM     *iam.T
-	STS     *sts.T
-	KMS     *kms.T
-	EC2     *ec2.Control
-	SSM     *ssm.T
-	Secrets *secrets.T
-	Quotas  *quotas.T
-	ECR     *ecr.T
-	Logs    *logs.T
-	ELB     *elb.T
-	ECS     *ecs.T
-	Scaling *scaling.T
+	IAM        *iam.T
+	STS        *sts.T
+	KMS        *kms.T
+	EC2        *ec2.Control
+	SSM        *ssm.T
+	Secrets    *secrets.T
+	Quotas     *quotas.T
+	ECR        *ecr.T
+	Logs       *logs.T
+	ELB        *elb.T
+	ECS        *ecs.T
+	Scaling    *scaling.T
+	CloudWatch *cloudwatch.T
 }
 
 // make makes all services, those that others ask first. log is told of what no
@@ -60,9 +62,10 @@ func (s *Services) make(w *api.World, log func(format string, args ...any)) ([]p
 	}
 	s.Logs = logs.New(w)
 	s.ELB = elb.New(w, nil)
-	s.ECS, err = ecs.New(w, ecs.Deps{Images: pulls(s.ECR), Logs: s.Logs, Secrets: s.Secrets, Parameters: s.SSM, Roles: s.IAM, Targets: s.ELB})
+	s.CloudWatch = cloudwatch.New(w)
+	s.ECS, err = ecs.New(w, ecs.Deps{Images: pulls(s.ECR), Logs: s.Logs, Secrets: s.Secrets, Parameters: s.SSM, Roles: s.IAM, Targets: s.ELB, Alarms: s.CloudWatch})
 	s.Scaling = scaling.New(w, s.ECS)
-	return []part{s.IAM, s.STS, s.KMS, s.EC2, s.SSM, s.Secrets, s.Quotas, s.ECR, s.ECR.Public(), s.Logs, s.ELB, s.ECS, s.Scaling}, err
+	return []part{s.IAM, s.STS, s.KMS, s.EC2, s.SSM, s.Secrets, s.Quotas, s.ECR, s.ECR.Public(), s.Logs, s.ELB, s.ECS, s.Scaling, s.CloudWatch}, err
 }
 
 // Caller returns whom an access key belongs to: a user's, or temporary ones.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/ecs/wire"
@@ -173,6 +174,15 @@ func (c *T) judge(r *region, s *service, d *serviceDeployment) {
 		d.Alarms.Status, d.Alarms.TriggeredAlarmNames = "TRIGGERED", firing
 		c.fail(r, s, d, "alarm detected.", "ECS deployment failed: alarm detected.", alarms.Rollback)
 	}
+}
+
+// alarmTime is how long a deployment that serves is still watched by its alarms.
+func (c *T) alarmTime(r *region, d *serviceDeployment) time.Duration {
+	a := d.DeploymentConfiguration.Alarms
+	if a == nil || !a.Enable || c.deps.Alarms == nil {
+		return 0
+	}
+	return c.deps.Alarms.Evaluates(r.Account, r.Region, a.AlarmNames)
 }
 
 // fail ends a deployment that does not come up, and goes back if it shall and can.

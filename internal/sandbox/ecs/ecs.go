@@ -85,6 +85,8 @@ type Targets interface {
 type Alarms interface {
 	// Firing returns those of names that are in the state ALARM.
 	Firing(account, region string, names []string) []string
+	// Evaluates is how long the slowest of names takes to see that something is wrong.
+	Evaluates(account, region string, names []string) time.Duration
 }
 
 // T is the control plane of ECS. Safe for concurrent use.

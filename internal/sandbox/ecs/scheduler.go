@@ -58,7 +58,7 @@ func (c *T) step(r *region, cl *cluster, s *service) (busy bool) {
 	}
 	c.fill(r, cl, s)
 	c.retire(cl, s)
-	c.complete(cl, s)
+	c.complete(r, cl, s)
 	return !s.Steady || len(s.LoadBalancers) > 0 || s.deploying() != nil
 }
 
@@ -365,8 +365,9 @@ func (c *T) retireTask(s *service, t *task) {
 	c.askStop(t, codeScheduler, "Scaling activity initiated by (deployment "+s.Rollouts[0].Id+")")
 }
 
-// complete ends the deployment when its tasks serve and all others are gone.
-func (c *T) complete(cl *cluster, s *service) {
+// complete ends the deployment when its tasks serve, all others are gone, and
+// alarms have had the time to see what is wrong with it.
+func (c *T) complete(r *region, cl *cluster, s *service) {
 	p := s.Rollouts[0]
 	n := c.count(cl, p)
 	if n.settled > 0 {
@@ -383,12 +384,21 @@ func (c *T) complete(cl *cluster, s *service) {
 			return
 		}
 	}
+	d := s.deploying()
+	if d != nil && d.Status == "IN_PROGRESS" && d.Stages == nil {
+		if p.Serves.IsZero() {
+			p.Serves = c.now()
+		}
+		if c.now().Sub(p.Serves) < c.w.Takes(c.alarmTime(r, d)) {
+			return
+		}
+	}
 	s.Rollouts = s.Rollouts[:1]
 	if p.RolloutState == "IN_PROGRESS" {
 		p.RolloutState, p.Completed, p.UpdatedAt = "COMPLETED", true, epoch.At(c.now())
 		p.RolloutStateReason = "ECS deployment " + p.Id + " completed."
 		c.event(s, "(deployment %s) deployment completed.", p.Id)
-		if d := s.deploying(); d != nil {
+		if d != nil {
 			d.succeed(c)
 		}
 	}

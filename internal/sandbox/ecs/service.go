@@ -36,6 +36,7 @@ type rollout struct {
 	Failures          int  // tasks that failed, for the circuit breaker
 	Placed            bool // "was unable to place" was said
 	FailedTasksInARow int
+	Serves            time.Time // when its tasks served and all others were gone
 }
 
 // wake makes the service's scheduler look again. It never waits.

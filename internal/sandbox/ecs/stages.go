@@ -81,7 +81,7 @@ func (c *T) stepStages(r *region, cl *cluster, s *service, d *serviceDeployment)
 			return true
 		}
 		if d.Stages.Now == len(lifecycle())-1 {
-			c.complete(cl, s)
+			c.complete(r, cl, s)
 			return true
 		}
 		d.Stages.Now++
@@ -128,7 +128,7 @@ func (c *T) doStage(r *region, cl *cluster, s *service, d *serviceDeployment, na
 		return c.shiftOn(s, d)
 	case "BAKE_TIME":
 		minutes := time.Duration(*or(d.DeploymentConfiguration.BakeTimeInMinutes, 0)) * time.Minute
-		return c.now().Sub(d.Stages.Since) >= c.w.Takes(minutes)
+		return c.now().Sub(d.Stages.Since) >= c.w.Takes(max(minutes, c.alarmTime(r, d)))
 	case "CLEAN_UP":
 		left := 0
 		for _, o := range s.Rollouts[1:] {
