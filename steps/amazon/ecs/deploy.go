@@ -457,7 +457,8 @@ func (d *deployment) watch(ctx context.Context, s *types.Service, t target, know
 	if known == nil {
 		known = map[string]bool{}
 	}
-	w := &watch{Client: d.Client, story: d.story, service: s, follow: newFollower(t, d.out.GiveUp), wait: d.out.Wait, known: known}
+	wait := d.out.Wait + shifting(s.DeploymentConfiguration)
+	w := &watch{Client: d.Client, story: d.story, service: s, follow: newFollower(t, d.out.GiveUp), wait: wait, known: known}
 	for _, e := range old {
 		w.follow.events[aws.ToString(e.Id)] = true
 	}

@@ -39,6 +39,9 @@ type observation struct {
 	Service *types.Service                 // nil: not asked this time
 	Briefs  []types.ServiceDeploymentBrief // newest first; nil: not known
 	Stopped []types.Task                   // seen for the first time
+	// Deployment is the service deployment that is followed; nil: not asked this time.
+	Deployment *types.ServiceDeployment
+	At         time.Time // when it was so
 }
 
 // A follower decides what the answers of AWS mean for one deployment. It asks
@@ -54,6 +57,7 @@ type follower struct {
 	events   map[string]bool // told, by id
 	last     *types.Service
 	status   types.ServiceDeploymentStatus
+	stage    stageMemory
 }
 
 // A row is one line of the table of deployments.
@@ -99,6 +103,9 @@ func (f *follower) observe(o observation) judgement {
 		f.last = o.Service
 		j.Lines = append(f.newRows(o.Service), f.newEvents(o.Service)...)
 	}
+	if d := o.Deployment; d != nil {
+		j.Lines = append(j.Lines, f.stage.take(d, short(f.target.Revision), f.goOn(d), o.At)...)
+	}
 	for _, t := range o.Stopped {
 		if aws.ToString(t.StartedBy) != f.target.Deployment {
 			continue
@@ -113,6 +120,15 @@ func (f *follower) observe(o observation) judgement {
 		j.Hopeless = f.hopeless()
 	}
 	return j
+}
+
+// goOn is how a paused deployment is told to go on.
+func (f *follower) goOn(d *types.ServiceDeployment) string {
+	at := ""
+	if parts := strings.Split(aws.ToString(d.ServiceArn), "/"); len(parts) == 3 {
+		at = fmt.Sprintf(" --cluster %s --service %s", parts[1], parts[2])
+	}
+	return fmt.Sprintf("`bake ecs continue%s` goes on, with --rollback it goes back", at)
 }
 
 // newRows lists the deployments whose numbers changed, ours first.

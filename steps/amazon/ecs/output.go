@@ -40,7 +40,7 @@ type Output struct {
 
 	Before   []Once            `yaml:"before" doc:"Tasks that run once, one after the other, before the service changes (migrations); one that fails ends the deployment."`
 	After    []Once            `yaml:"after" doc:"Tasks that run once when the deployment has succeeded."`
-	Wait     time.Duration     `yaml:"wait" default:"10m" doc:"How long the deployment may take; 0s: it is not waited for."`
+	Wait     time.Duration     `yaml:"wait" default:"10m" doc:"How long the deployment may take, besides the bake times that it has; 0s: it is not waited for."`
 	GiveUp   int               `yaml:"give_up" default:"2" min:"0" max:"100" doc:"Tasks that may end as soon as they began before the service is asked to go back; 0 leaves it to the circuit breaker."`
 	Busy     string            `yaml:"busy" enum:"wait|refuse" default:"wait" doc:"What to do when the service is being deployed by somebody else."`
 	Force    bool              `yaml:"force" doc:"Start new tasks even if nothing differs."`

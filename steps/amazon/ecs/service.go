@@ -180,25 +180,28 @@ var strategies = map[string]types.DeploymentStrategy{
 
 func rolling(s types.DeploymentStrategy) bool { return s == "" || s == types.DeploymentStrategyRolling }
 
-// steps adds how traffic moves, and drops what belongs to another strategy.
+// steps adds how traffic moves, with AWS's values for what is not said, and
+// drops what belongs to another strategy.
 func (d *Deployment) steps(out *types.DeploymentConfiguration) *types.DeploymentConfiguration {
-	if out.Strategy != types.DeploymentStrategyCanary {
-		out.CanaryConfiguration = nil
-	} else if d.Step != 0 || d.StepBake != nil {
-		c := types.CanaryConfiguration{CanaryPercent: aws.Float64(10), CanaryBakeTimeInMinutes: minutes(d.StepBake)}
-		if d.Step != 0 {
-			c.CanaryPercent = aws.Float64(d.Step)
-		}
-		out.CanaryConfiguration = &c
+	said := d.Step != 0 || d.StepBake != nil
+	percent, wait := trafficStep(out)
+	if d.Step != 0 {
+		percent = d.Step
 	}
-	if out.Strategy != types.DeploymentStrategyLinear {
+	if d.StepBake != nil {
+		wait = *d.StepBake
+	}
+	switch {
+	case out.Strategy != types.DeploymentStrategyCanary:
+		out.CanaryConfiguration = nil
+	case said:
+		out.CanaryConfiguration = &types.CanaryConfiguration{CanaryPercent: &percent, CanaryBakeTimeInMinutes: minutes(&wait)}
+	}
+	switch {
+	case out.Strategy != types.DeploymentStrategyLinear:
 		out.LinearConfiguration = nil
-	} else if d.Step != 0 || d.StepBake != nil {
-		l := types.LinearConfiguration{StepPercent: aws.Float64(10), StepBakeTimeInMinutes: minutes(d.StepBake)}
-		if d.Step != 0 {
-			l.StepPercent = aws.Float64(d.Step)
-		}
-		out.LinearConfiguration = &l
+	case said:
+		out.LinearConfiguration = &types.LinearConfiguration{StepPercent: &percent, StepBakeTimeInMinutes: minutes(&wait)}
 	}
 	return out
 }

@@ -115,8 +115,12 @@ func (w *watch) progress() {
 	if !ok || w.follow.last == nil {
 		return
 	}
+	verb := "running"
+	if s := w.follow.stage.now; s.Name != "" && s.Production > 0 {
+		verb = fmt.Sprintf("%s, %g%% of the traffic,", s.Name, s.Production)
+	}
 	if ours, _ := w.follow.deployments(w.follow.last); ours != nil {
-		p.Progress(builder.Progress{ID: short(w.follow.target.Revision), Verb: "running", Unit: "tasks",
+		p.Progress(builder.Progress{ID: short(w.follow.target.Revision), Verb: verb, Unit: "tasks",
 			Done: int64(ours.RunningCount), Total: int64(ours.DesiredCount), Ended: ours.RolloutState == types.DeploymentRolloutStateCompleted})
 	}
 }
@@ -160,8 +164,13 @@ func (w *watch) describe(ctx context.Context, o *observation) error {
 		return nil
 	}
 	w.tasks = false
-	if w.turn++; !w.blind && w.turn%3 == 0 {
-		if told, err := w.describeMore(ctx); told || err != nil {
+	w.turn++
+	switch {
+	case w.blind:
+	case w.staged() && w.turn%2 == 0:
+		return w.describeStage(ctx, o)
+	case len(w.service.LoadBalancers) > 0 && w.turn%3 == 0:
+		if told, err := w.describeTargets(ctx); told || err != nil {
 			return err
 		}
 	}
@@ -170,23 +179,28 @@ func (w *watch) describe(ctx context.Context, o *observation) error {
 	return err
 }
 
-// describeMore uses every third period for what the service does not tell: what
-// its load balancers think of its tasks, and how far traffic has moved. It
-// reports false if there is nothing such.
-func (w *watch) describeMore(ctx context.Context) (bool, error) {
-	if arn := w.follow.target.ServiceDeployment; arn != "" && w.turn%2 == 0 && w.service.DeploymentConfiguration != nil && !rolling(w.service.DeploymentConfiguration.Strategy) {
-		out, err := w.ecs.DescribeServiceDeployments(ctx, &awsecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: []string{arn}})
-		if err != nil {
-			return false, err
-		}
-		for _, d := range out.ServiceDeployments {
-			w.tellNew("stage", strings.ToLower(strings.ReplaceAll(string(d.LifecycleStage), "_", " ")))
-		}
-		return true, nil
+// staged reports whether the deployment moves traffic by stages, of which only
+// its service deployment tells.
+func (w *watch) staged() bool {
+	c := w.service.DeploymentConfiguration
+	return w.follow.target.ServiceDeployment != "" && !w.follow.target.Scale && c != nil && !rolling(c.Strategy)
+}
+
+// describeStage asks how far traffic has moved (DescribeServiceDeployments).
+func (w *watch) describeStage(ctx context.Context, o *observation) error {
+	out, err := w.ecs.DescribeServiceDeployments(ctx, &awsecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: []string{w.follow.target.ServiceDeployment}})
+	if err != nil {
+		return err
 	}
-	if len(w.service.LoadBalancers) == 0 {
-		return false, nil
+	if len(out.ServiceDeployments) > 0 {
+		o.Deployment, o.At = &out.ServiceDeployments[0], time.Now()
 	}
+	return nil
+}
+
+// describeTargets tells what the service's load balancers think of its tasks.
+// It reports false if that cannot be asked.
+func (w *watch) describeTargets(ctx context.Context) (bool, error) {
 	one := *w.service // one group in each such period: it is one call
 	one.LoadBalancers = one.LoadBalancers[w.turn/3%len(one.LoadBalancers):][:1]
 	targets, err := w.health(ctx, &one)
