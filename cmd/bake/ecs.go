@@ -46,7 +46,7 @@ func (a *app) ecsCommand() *cobra.Command {
 	}
 	cmd.AddCommand(
 		a.ecsDeployCommand(), a.ecsDiffCommand(), a.ecsVerifyCommand(), a.ecsRenderCommand(), a.ecsInitCommand(),
-		a.ecsRollbackCommand(), a.ecsRefreshCommand(), a.ecsScaleCommand(), a.ecsWaitCommand(), a.ecsRunCommand(),
+		a.ecsRollbackCommand(), a.ecsRefreshCommand(), a.ecsScaleCommand(), a.ecsWaitCommand(), a.ecsContinueCommand(), a.ecsStopCommand(), a.ecsRunCommand(),
 		a.ecsStatusCommand(), a.ecsTasksCommand(), a.ecsLogsCommand(), a.ecsExecCommand(), a.ecsRevisionsCommand(),
 		a.ecsClustersCommand(), a.ecsServicesCommand())
 	for _, sub := range cmd.Commands() {

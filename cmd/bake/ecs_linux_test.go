@@ -204,7 +204,7 @@ func TestECSFromAClusterToItsEnd(t *testing.T) {
 
 func TestECSCommandsTeachTheirUse(t *testing.T) {
 	w := &ecsWorld{T: t, dir: t.TempDir(), sandbox: &sandbox.Sandbox{}}
-	for _, sub := range strings.Fields("deploy diff verify rollback run wait scale refresh status tasks logs exec revisions clusters services render init") {
+	for _, sub := range strings.Fields("deploy diff verify rollback run wait continue stop scale refresh status tasks logs exec revisions clusters services render init") {
 		out, _ := w.bake(0, "ecs", sub, "--help")
 		w.wants(out, "Examples:", "bake ecs "+sub, "Exit codes:")
 	}

@@ -24,7 +24,7 @@ type deployFlags struct {
 	noWait    bool
 	force     bool
 	skip      []string
-	refuse    bool
+	busy      string
 }
 
 func (a *app) ecsDeployCommand() *cobra.Command {
@@ -66,7 +66,7 @@ func (a *app) ecsRunFlags(cmd *cobra.Command, f *deployFlags) {
 	fs.DurationVar(&f.wait, "wait", 0, "how `LONG` the deployment may take, like 10m; it goes on after that")
 	fs.BoolVar(&f.noWait, "no-wait", false, "do not follow the deployment")
 	fs.StringSliceVar(&f.skip, "skip", nil, "leave out `CHECKS` of what is needed: roles,image,... or all")
-	fs.BoolVar(&f.refuse, "refuse-busy", false, "fail if somebody else is deploying the service, instead of waiting for that")
+	fs.StringVar(&f.busy, "busy", "", "while somebody else is deploying the service: `wait|refuse|replace`; default: the template's, or wait")
 }
 
 // apply turns flags into keys of the output.
@@ -109,8 +109,8 @@ func (f *deployFlags) apply(cmd *cobra.Command, args []string) error {
 	if f.force {
 		f.set["force"] = true
 	}
-	if f.refuse {
-		f.set["busy"] = "refuse"
+	if f.busy != "" {
+		f.set["busy"] = literal(f.busy)
 	}
 	if len(f.skip) > 0 {
 		f.set["verify"] = map[string]any{"skip": f.skip}

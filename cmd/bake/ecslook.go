@@ -197,6 +197,9 @@ func printStatus(out io.Writer, s ecs.Status) error {
 	for _, d := range s.Deployments {
 		fmt.Fprintf(out, "  %s\n", d)
 	}
+	if g := s.Stage; g != nil {
+		fmt.Fprintf(out, "  stage %s\n", g)
+	}
 	for _, serving := range s.Serving {
 		for name, image := range serving.Images {
 			fmt.Fprintf(out, "  %s %s: %s\n", serving.Revision, name, image)

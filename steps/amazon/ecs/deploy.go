@@ -3,8 +3,10 @@ package ecs
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
@@ -20,23 +22,45 @@ func (o *Output) Publish(ctx context.Context, sc *builder.Scope, _ builder.Artif
 		return builder.Published{}, err
 	}
 	d.sc = sc
-	if err := d.prepare(ctx, sc.Outputs); err != nil {
-		return builder.Published{}, err
-	}
-	if err := d.verify(ctx); err != nil {
-		return builder.Published{}, err
-	}
-	if err := d.ensureRole(ctx); err != nil {
-		return builder.Published{}, err
-	}
-	if err := d.ensureRevision(ctx); err != nil {
-		return builder.Published{}, err
-	}
-	changed, err := d.roll(ctx)
+	changed, err := d.deploy(ctx, sc.Outputs)
 	if err != nil {
 		return builder.Published{}, err
 	}
 	return d.published(changed), nil
+}
+
+// deploy works out what the service shall be and makes it so. It reports
+// whether it did anything. Who deploys the service at the same time comes
+// first, and what shall be is worked out anew on top of that.
+func (d *deployment) deploy(ctx context.Context, outputs map[string]map[string]string) (changed bool, err error) {
+	for {
+		if err := d.prepare(ctx, outputs); err != nil {
+			return false, err
+		}
+		if busy := d.busy(); busy != nil {
+			if err := d.giveWay(ctx, busy); err != nil {
+				return false, err
+			}
+			continue
+		}
+		if err := d.verify(ctx); err != nil {
+			return false, err
+		}
+		if err := d.ensureRole(ctx); err != nil {
+			return false, err
+		}
+		if err := d.ensureRevision(ctx); err != nil {
+			return false, err
+		}
+		changed, err := d.roll(ctx)
+		busy, ok := errors.AsType[*BusyError](err)
+		if !ok {
+			return changed, err
+		}
+		if err := d.giveWay(ctx, busy); err != nil {
+			return changed, err
+		}
+	}
 }
 
 // A deployment is one run of an output.
@@ -52,6 +76,9 @@ type deployment struct {
 	as    string      // ARN of a revision that is taken as it is; empty: def is registered
 	arn   string      // of the revision that says what def says
 	fresh bool        // it was registered by this deployment
+
+	patience time.Time       // until when it gives way to others; zero: it has not had to
+	replaces map[string]bool // deployments of others whose place it takes, by id
 }
 
 // begin asks what there is.
@@ -64,7 +91,7 @@ func (o *Output) begin(ctx context.Context, story Story) (*deployment, error) {
 	if err := diags.Err(); err != nil {
 		return nil, err
 	}
-	d := &deployment{Client: c, out: o, story: story, want: wanted{ServiceFields: o.ServiceFields, rawFields: raw}}
+	d := &deployment{Client: c, out: o, story: story, replaces: map[string]bool{}, want: wanted{ServiceFields: o.ServiceFields, rawFields: raw}}
 	if d.want.Network, err = c.defaultSubnets(ctx, o.Network); err != nil {
 		return nil, err
 	}
@@ -86,18 +113,22 @@ func (o *Output) begin(ctx context.Context, story Story) (*deployment, error) {
 		}
 		d.live = nil
 	}
+	return d, d.seen(ctx)
+}
+
+// seen takes in what the service runs, after a look at it.
+func (d *deployment) seen(ctx context.Context) (err error) {
+	d.runs = nil
 	if d.live == nil {
-		return d, nil
+		return nil
 	}
 	if k := d.live.DeploymentController; k != nil && k.Type != types.DeploymentControllerTypeEcs && k.Type != "" {
-		return nil, fmt.Errorf("service %s is deployed by %s, not by ECS itself: bake does not drive that", o.Service, k.Type)
+		return fmt.Errorf("service %s is deployed by %s, not by ECS itself: bake does not drive that", d.out.Service, k.Type)
 	}
 	if arn := aws.ToString(d.live.TaskDefinition); arn != "" {
-		if d.runs, err = c.revision(ctx, arn); err != nil {
-			return nil, err
-		}
+		d.runs, err = d.revision(ctx, arn)
 	}
-	return d, nil
+	return err
 }
 
 // published is what the deployment came to.

@@ -42,7 +42,8 @@ type Output struct {
 	After    []Once            `yaml:"after" doc:"Tasks that run once when the deployment has succeeded."`
 	Wait     time.Duration     `yaml:"wait" default:"10m" doc:"How long the deployment may take, besides the bake times that it has; 0s: it is not waited for."`
 	GiveUp   int               `yaml:"give_up" default:"2" min:"0" max:"100" doc:"Tasks that may end as soon as they began before the service is asked to go back; 0 leaves it to the circuit breaker."`
-	Busy     string            `yaml:"busy" enum:"wait|refuse" default:"wait" doc:"What to do when the service is being deployed by somebody else."`
+	Busy     string            `yaml:"busy" enum:"wait|refuse|replace" default:"wait" doc:"What to do when the service is being deployed by somebody else: wait until that is over, refuse, or take its place."`
+	Patience time.Duration     `yaml:"busy_timeout" min:"1s" doc:"How long somebody else is waited for; default: as long as wait says, at least a minute."`
 	Force    bool              `yaml:"force" doc:"Start new tasks even if nothing differs."`
 	Checks   Checks            `yaml:"verify" doc:"What is looked at before anything changes."`
 	Revision string            `yaml:"revision" doc:"Deploy this revision as it is: a number, FAMILY:NUMBER, or good for the last one that was deployed successfully."`

@@ -26,10 +26,7 @@ func (d *deployment) roll(ctx context.Context) (bool, error) {
 		}
 		return true, nil
 	}
-	if err := d.waitForOthers(ctx); err != nil {
-		return false, err
-	}
-	if d.live != nil && d.goingOn() {
+	if d.live != nil && inProgress(d.live) && d.isWanted() {
 		d.story.Log("deployment %s of %s is going on already: following it", aws.ToString(ptr(primaryOf(d.live)).Id), short(d.arn))
 		t := d.target(d.live, "")
 		if err := d.watch(ctx, d.live, t, nil); err != nil {
@@ -57,10 +54,15 @@ func (d *deployment) roll(ctx context.Context) (bool, error) {
 
 func ptr[T any](v T) *T { return &v }
 
-// goingOn reports whether the service is being deployed to just what is wanted.
-func (d *deployment) goingOn() bool {
-	p := primaryOf(d.live)
-	return inProgress(d.live) && aws.ToString(p.TaskDefinition) == d.arn && len(d.want.update(d.live, d.arn, true).Changes) == 0
+// isWanted reports whether the service's newest deployment brings just what is
+// wanted.
+func (d *deployment) isWanted() bool {
+	now := aws.ToString(primaryOf(d.live).TaskDefinition)
+	same := d.as == now
+	if d.as == "" && d.runs != nil {
+		same = aws.ToString(d.runs.TaskDefinitionArn) == now && identical(definitionOf(d.runs), d.def)
+	}
+	return same && len(d.want.update(d.live, now, true).Changes) == 0
 }
 
 func inProgress(s *types.Service) bool {
@@ -142,12 +144,13 @@ func (d *deployment) send(ctx context.Context, u update) (*types.Service, error)
 		return nil, err
 	}
 	if id := aws.ToString(ptr(primaryOf(now)).Id); id != was {
-		return nil, &BusyError{Service: d.out.Service, Deployment: id, Revision: short(aws.ToString(now.TaskDefinition))}
+		return nil, d.busyWith(now)
 	}
 	const attempts = 5
 	for n := 1; ; n++ {
 		out, err := d.ecs.UpdateService(ctx, u.In, once)
 		if err == nil {
+			d.tellReplaced(out.Service)
 			return out.Service, nil
 		}
 		if n == attempts || ctx.Err() != nil || !amazon.IsUnsure(err) {
@@ -174,6 +177,12 @@ func (d *deployment) create(ctx context.Context) error {
 		in.ClientToken = &r.Token
 		in.Tags = tagList(d.tags(map[string]string{amazon.TagToken: r.Token}))
 		out, err := d.ecs.CreateService(ctx, in)
+		if amazon.IsCode(err, "InvalidParameterException") {
+			// Somebody else made it since it was looked for.
+			if live, lookErr := d.describeService(ctx, d.out.Service); lookErr == nil && live != nil && tagValue(live.Tags, amazon.TagToken) != r.Token {
+				return "", d.busyWith(live)
+			}
+		}
 		if err != nil {
 			return "", d.explain(ctx, err)
 		}

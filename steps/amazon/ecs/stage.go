@@ -30,9 +30,9 @@ type Hook struct {
 	Otherwise string    `json:"otherwise,omitempty"` // what AWS does then: CONTINUE or ROLLBACK
 }
 
-// stageOf is what a service deployment tells of its stage. since is when that
-// stage, or its share of the traffic, was seen first; at is now.
-func stageOf(d *types.ServiceDeployment, since, at time.Time) Stage {
+// stageOf is what a service deployment tells of its stage, but for the time
+// that it waits.
+func stageOf(d *types.ServiceDeployment) Stage {
 	s := Stage{Name: strings.ToLower(strings.ReplaceAll(string(d.LifecycleStage), "_", " "))}
 	if r := d.TargetServiceRevision; r != nil {
 		s.Production, s.Test = aws.ToFloat64(r.RequestedProductionTrafficWeight), aws.ToFloat64(r.RequestedTestTrafficWeight)
@@ -43,11 +43,16 @@ func stageOf(d *types.ServiceDeployment, since, at time.Time) Stage {
 				Target: aws.ToString(h.TargetArn), Until: aws.ToTime(h.ExpiresAt), Otherwise: string(h.TimeoutAction)})
 		}
 	}
+	return s
+}
+
+// waits sets how long the stage still lasts by what is configured. since is
+// when it began, or the traffic's share changed; at is now.
+func (s *Stage) waits(d *types.ServiceDeployment, since, at time.Time) {
 	if wait := stageWait(d.DeploymentConfiguration, d.LifecycleStage, s.Production); wait > 0 && len(s.Hooks) == 0 {
 		s.Until = since.Add(wait)
 		s.Left = max(0, s.Until.Sub(at))
 	}
-	return s
 }
 
 // stageWait is how long a deployment stays as it is by what is configured.
@@ -118,45 +123,38 @@ func shifting(c *types.DeploymentConfiguration) time.Duration {
 
 // A stageMemory is what was told of a deployment's stages.
 type stageMemory struct {
-	seen    bool
-	name    types.ServiceDeploymentLifecycleStage
-	traffic [2]float64 // production, test
-	since   time.Time  // when the two above became so
-	minutes int        // of waiting that were said to be left
+	now     Stage     // without a name: nothing was seen yet
+	since   time.Time // when the name, or the share of the traffic, became so
+	minutes int       // of waiting that were said to be left
 	hooks   []string
-	now     Stage
 }
 
 // take notes what a service deployment tells and returns what is new in it.
-// revision is the new one, at is now.
+// revision is the new one, goOn how a pause is ended, at is now.
 func (m *stageMemory) take(d *types.ServiceDeployment, revision, goOn string, at time.Time) []string {
-	var percents [2]float64
-	if r := d.TargetServiceRevision; r != nil {
-		percents = [2]float64{aws.ToFloat64(r.RequestedProductionTrafficWeight), aws.ToFloat64(r.RequestedTestTrafficWeight)}
-	}
 	if d.LifecycleStage == "" {
 		return nil // it is over, or goes back
 	}
-	entered := m.name != d.LifecycleStage
-	fresh := entered || m.traffic != percents
+	s := stageOf(d)
+	fresh := s.Name != m.now.Name || s.Production != m.now.Production || s.Test != m.now.Test
 	if fresh {
 		m.since = at
-		if up := aws.ToTime(d.UpdatedAt); !m.seen && !up.IsZero() && up.Before(at) {
+		if up := aws.ToTime(d.UpdatedAt); m.now.Name == "" && !up.IsZero() && up.Before(at) {
 			m.since = up // it was so before this look: since then, as far as AWS tells
 		}
 	}
-	m.seen, m.name, m.traffic = true, d.LifecycleStage, percents
-	m.now = stageOf(d, m.since, at)
+	s.waits(d, m.since, at)
+	m.now = s
 	var lines []string
-	left := int(m.now.Left / time.Minute)
+	left := int(s.Left / time.Minute)
 	switch {
 	case fresh:
-		lines = append(lines, "stage "+m.now.describe(revision))
-	case left < m.minutes && m.now.Left > 0:
-		lines = append(lines, fmt.Sprintf("stage %s: %s left", m.now.Name, m.now.Left.Round(time.Second)))
+		lines = append(lines, "stage "+s.describe(revision))
+	case left < m.minutes && s.Left > 0:
+		lines = append(lines, fmt.Sprintf("stage %s: %s left", s.Name, s.Left.Round(time.Second)))
 	}
 	m.minutes = left
-	for _, h := range m.now.Hooks {
+	for _, h := range s.Hooks {
 		if !slices.Contains(m.hooks, h.ID) {
 			m.hooks = append(m.hooks, h.ID)
 			lines = append(lines, h.describe(goOn))
@@ -180,6 +178,15 @@ func (s Stage) describe(revision string) string {
 		text += fmt.Sprintf(", %s left", s.Left.Round(time.Second))
 	default:
 		text += fmt.Sprintf(", more in %s", s.Left.Round(time.Second))
+	}
+	return text
+}
+
+// String is the stage in words, with what holds it up.
+func (s Stage) String() string {
+	text := s.describe("the new revision")
+	for _, h := range s.Hooks {
+		text += "; " + h.describe("`bake ecs continue` goes on, with --rollback it goes back")
 	}
 	return text
 }

@@ -24,6 +24,7 @@ type Status struct {
 	Pending     int32     `json:"pending"`
 	Launch      string    `json:"launch_type,omitempty"`
 	Deployments []row     `json:"deployments"`
+	Stage       *Stage    `json:"stage,omitempty"` // of a deployment that moves traffic
 	Serving     []Serving `json:"serving"`
 	Targets     []Health  `json:"targets,omitempty"`
 	Events      []Event   `json:"events,omitempty"` // newest first
@@ -51,6 +52,14 @@ func (c *Client) Status(ctx context.Context, service string) (Status, error) {
 	}
 	out := c.statusOf(s)
 	out.Serving = servingOf(s, func(revision string) map[string]string { return c.imagesOf(ctx, revision) })
+	if d, err := c.serviceDeployment(ctx, s); err != nil && !mayNotAsk(err) {
+		return out, err
+	} else if d != nil && d.LifecycleStage != "" {
+		at := time.Now()
+		stage := stageOf(d)
+		stage.waits(d, cmp.Or(aws.ToTime(d.UpdatedAt), at), at)
+		out.Stage = &stage
+	}
 	out.Targets, err = c.health(ctx, s)
 	if err != nil && mayNotAsk(err) {
 		err = nil

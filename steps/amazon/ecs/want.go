@@ -16,6 +16,7 @@ import (
 
 // prepare works out the task definition that shall run.
 func (d *deployment) prepare(ctx context.Context, outputs map[string]map[string]string) error {
+	d.as, d.def = "", nil
 	if err := d.base(ctx); err != nil {
 		return err
 	}

@@ -368,6 +368,10 @@ func (w *watch) ended(how Outcome, cause error) error {
 	if n := len(w.follow.failures); n > 0 && !strings.Contains(w.follow.reason, w.follow.failures[n-1].Reason) {
 		w.follow.reason = strings.Trim(w.follow.reason+"; "+w.follow.failures[n-1].String(), "; ")
 	}
+	if how == Superseded && live != nil {
+		p := primaryOf(live)
+		w.follow.reason = fmt.Sprintf("deployment %s of %s took its place", aws.ToString(p.Id), short(aws.ToString(p.TaskDefinition)))
+	}
 	e := &DeploymentError{
 		Outcome: how, Cluster: aws.ToString(w.service.ClusterArn), Service: aws.ToString(w.service.ServiceName), Deployment: t.ServiceDeployment,
 		Revision: short(t.Revision), Reason: w.follow.reason, Stopped: w.follow.failures, Cause: cause,
