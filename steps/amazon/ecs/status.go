@@ -60,7 +60,7 @@ func (c *Client) Status(ctx context.Context, service string) (Status, error) {
 		stage.waits(d, cmp.Or(aws.ToTime(d.UpdatedAt), at), at)
 		out.Stage = &stage
 	}
-	out.Targets, err = c.health(ctx, s)
+	out.Targets, err = c.health(ctx, groupsOf(s)...)
 	if err != nil && mayNotAsk(err) {
 		err = nil
 	}
@@ -82,19 +82,30 @@ func (c *Client) statusOf(s *types.Service) Status {
 	return out
 }
 
-// health asks what the service's target groups think of its tasks
-// (DescribeTargetHealth, one call for each group).
-func (c *Client) health(ctx context.Context, s *types.Service) ([]Health, error) {
-	var all []Health
+// groupsOf are the target groups of a service, also those that its next
+// revision is registered with.
+func groupsOf(s *types.Service) []string {
+	var all []string
 	for _, l := range s.LoadBalancers {
-		if l.TargetGroupArn == nil {
-			continue
+		for _, arn := range []*string{l.TargetGroupArn, advanced(l).AlternateTargetGroupArn} {
+			if arn != nil {
+				all = append(all, *arn)
+			}
 		}
-		got, err := c.elb.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: l.TargetGroupArn})
+	}
+	return all
+}
+
+// health asks what target groups think of their targets (DescribeTargetHealth,
+// one call for each group).
+func (c *Client) health(ctx context.Context, groups ...string) ([]Health, error) {
+	var all []Health
+	for _, arn := range groups {
+		got, err := c.elb.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: &arn})
 		if err != nil {
-			return all, fmt.Errorf("target group %s: %w", *l.TargetGroupArn, c.explain(ctx, err))
+			return all, fmt.Errorf("target group %s: %w", arn, c.explain(ctx, err))
 		}
-		parts := strings.Split(*l.TargetGroupArn, "/")
+		parts := strings.Split(arn, "/")
 		for _, d := range got.TargetHealthDescriptions {
 			h := Health{TargetGroup: parts[min(1, len(parts)-1)]}
 			if d.Target != nil {

@@ -42,6 +42,7 @@ type watch struct {
 	told     map[string]bool   // kinds of failures whose output was shown
 	was      map[string]string // stages and healths that were told
 	turn     int               // of Describe calls
+	asked    int               // target groups
 	pending  []string          // stopped tasks that were not described yet
 	tasks    bool              // the last Describe was of tasks
 	blind    bool              // service deployments cannot be listed here
@@ -169,7 +170,7 @@ func (w *watch) describe(ctx context.Context, o *observation) error {
 	case w.blind:
 	case w.staged() && w.turn%2 == 0:
 		return w.describeStage(ctx, o)
-	case len(w.service.LoadBalancers) > 0 && w.turn%3 == 0:
+	case len(groupsOf(w.service)) > 0 && w.turn%3 == 0:
 		if told, err := w.describeTargets(ctx); told || err != nil {
 			return err
 		}
@@ -201,9 +202,9 @@ func (w *watch) describeStage(ctx context.Context, o *observation) error {
 // describeTargets tells what the service's load balancers think of its tasks.
 // It reports false if that cannot be asked.
 func (w *watch) describeTargets(ctx context.Context) (bool, error) {
-	one := *w.service // one group in each such period: it is one call
-	one.LoadBalancers = one.LoadBalancers[w.turn/3%len(one.LoadBalancers):][:1]
-	targets, err := w.health(ctx, &one)
+	groups := groupsOf(w.service)
+	targets, err := w.health(ctx, groups[w.asked%len(groups)]) // one in each such period: it is one call
+	w.asked++
 	if err != nil {
 		if mayNotAsk(err) {
 			return false, nil
