@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/spf13/cobra"
 
 	"bake/steps/amazon/ecs"
@@ -25,9 +24,9 @@ func (a *app) ecsContinueCommand() *cobra.Command {
   bake ecs continue --cluster prod --service api --rollback`,
 		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			action := types.DeploymentLifecycleHookActionContinue
+			action := ecs.GoOn
 			if back {
-				action = types.DeploymentLifecycleHookActionRollback
+				action = ecs.GoBack
 			}
 			return a.proceed(cmd, &f, args, func(ctx context.Context, service string, c *ecsClient) (ecs.Proceeding, error) {
 				return c.Continue(ctx, service, hook, action)
@@ -52,9 +51,9 @@ func (a *app) ecsStopCommand() *cobra.Command {
   bake ecs stop api.yaml --abort`,
 		Args: arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			how := types.StopServiceDeploymentStopTypeRollback
+			how := ecs.GoBack
 			if abort {
-				how = types.StopServiceDeploymentStopTypeAbort
+				how = ecs.Abort
 			}
 			return a.proceed(cmd, &f, args, func(ctx context.Context, service string, c *ecsClient) (ecs.Proceeding, error) {
 				return c.StopDeployment(ctx, service, how)
@@ -76,7 +75,7 @@ func (a *app) proceed(cmd *cobra.Command, f *ecsFlags, args []string, tell func(
 		if a.flags.output == "json" {
 			return a.printJSON(p)
 		}
-		does := map[string]string{"CONTINUE": "goes on", "ROLLBACK": "goes back", "ABORT": "is ended where it is"}[p.Action]
+		does := map[ecs.Action]string{ecs.GoOn: "goes on", ecs.GoBack: "goes back", ecs.Abort: "is ended where it is"}[p.Action]
 		short := p.Deployment[strings.LastIndexByte(p.Deployment, '/')+1:]
 		fmt.Fprintf(a.stdout, "deployment %s of service %s %s\n", short, p.Service, does)
 		return nil

@@ -42,24 +42,34 @@ func (c *Client) mustServiceDeployment(ctx context.Context, service string) (*ty
 	return d, err
 }
 
+// An Action is what a deployment that goes on is told to do.
+type Action string
+
+// The actions. Abort leaves the service as it is at that moment.
+const (
+	GoOn   Action = "CONTINUE"
+	GoBack Action = "ROLLBACK"
+	Abort  Action = "ABORT"
+)
+
 // A Proceeding is a deployment that was told how to go on.
 type Proceeding struct {
 	Service    string   `json:"service"`
 	Deployment string   `json:"deployment"` // ARN
 	Stage      string   `json:"stage,omitempty"`
 	Hooks      []string `json:"hooks,omitempty"` // ids
-	Action     string   `json:"action"`          // CONTINUE, ROLLBACK, ABORT
+	Action     Action   `json:"action"`
 }
 
 // Continue answers the PAUSE hooks that hold up a service's deployment, or the
-// one with an id: it goes on, or goes back (ContinueServiceDeployment).
-func (c *Client) Continue(ctx context.Context, service, hook string, action types.DeploymentLifecycleHookAction) (Proceeding, error) {
+// one with an id: it does GoOn or GoBack (ContinueServiceDeployment).
+func (c *Client) Continue(ctx context.Context, service, hook string, action Action) (Proceeding, error) {
 	d, err := c.mustServiceDeployment(ctx, service)
 	if err != nil {
 		return Proceeding{}, err
 	}
 	stage := stageOf(d)
-	p := Proceeding{Service: service, Deployment: aws.ToString(d.ServiceDeploymentArn), Stage: stage.Name, Action: string(action)}
+	p := Proceeding{Service: service, Deployment: aws.ToString(d.ServiceDeploymentArn), Stage: stage.Name, Action: action}
 	for _, h := range stage.Hooks {
 		if !h.Pause || hook != "" && h.ID != hook {
 			continue
@@ -68,7 +78,7 @@ func (c *Client) Continue(ctx context.Context, service, hook string, action type
 			return p, fmt.Errorf("lifecycle hook %s of service %s: %w", h.ID, service, c.explain(ctx, err))
 		}
 		p.Hooks = append(p.Hooks, h.ID)
-		if action == types.DeploymentLifecycleHookActionRollback {
+		if action == GoBack {
 			break // the others are void then
 		}
 	}
@@ -87,10 +97,10 @@ func (c *Client) Continue(ctx context.Context, service, hook string, action type
 
 // answer tells one hook. A second try of a call whose answer was lost is
 // refused: then a look tells whether the first was carried out.
-func (c *Client) answer(ctx context.Context, deployment, hook string, action types.DeploymentLifecycleHookAction) error {
+func (c *Client) answer(ctx context.Context, deployment, hook string, action Action) error {
 	const attempts = 5
 	for n := 1; ; n++ {
-		_, err := c.ecs.ContinueServiceDeployment(ctx, &awsecs.ContinueServiceDeploymentInput{ServiceDeploymentArn: &deployment, HookId: &hook, Action: action}, once)
+		_, err := c.ecs.ContinueServiceDeployment(ctx, &awsecs.ContinueServiceDeploymentInput{ServiceDeploymentArn: &deployment, HookId: &hook, Action: types.DeploymentLifecycleHookAction(action)}, once)
 		if err == nil || n == attempts || ctx.Err() != nil || !amazon.IsUnsure(err) {
 			return err
 		}
@@ -109,18 +119,18 @@ func (c *Client) answer(ctx context.Context, deployment, hook string, action typ
 	}
 }
 
-// StopDeployment ends the deployment that a service is in: the service goes back
-// to the revision before (ROLLBACK), or stays as it is at that moment (ABORT).
-func (c *Client) StopDeployment(ctx context.Context, service string, how types.StopServiceDeploymentStopType) (Proceeding, error) {
+// StopDeployment ends the deployment that a service is in with GoBack or Abort
+// (StopServiceDeployment).
+func (c *Client) StopDeployment(ctx context.Context, service string, action Action) (Proceeding, error) {
 	d, err := c.mustServiceDeployment(ctx, service)
 	if err != nil {
 		return Proceeding{}, err
 	}
-	p := Proceeding{Service: service, Deployment: aws.ToString(d.ServiceDeploymentArn), Stage: stageOf(d).Name, Action: string(how)}
+	p := Proceeding{Service: service, Deployment: aws.ToString(d.ServiceDeploymentArn), Stage: stageOf(d).Name, Action: action}
 	if strings.HasPrefix(string(d.Status), "ROLLBACK") || d.Status == types.ServiceDeploymentStatusStopRequested {
 		return p, nil // it is at it already
 	}
-	_, err = c.ecs.StopServiceDeployment(ctx, &awsecs.StopServiceDeploymentInput{ServiceDeploymentArn: d.ServiceDeploymentArn, StopType: how})
+	_, err = c.ecs.StopServiceDeployment(ctx, &awsecs.StopServiceDeploymentInput{ServiceDeploymentArn: d.ServiceDeploymentArn, StopType: types.StopServiceDeploymentStopType(action)})
 	if amazon.IsCode(err, "ConflictException") { // it is over, or goes back already: an answer was lost, or it did so by itself
 		out, lookErr := c.ecs.DescribeServiceDeployments(ctx, &awsecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: []string{p.Deployment}})
 		if lookErr == nil && len(out.ServiceDeployments) > 0 && out.ServiceDeployments[0].Status != types.ServiceDeploymentStatusSuccessful {

@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
@@ -152,12 +151,12 @@ func TestAPausedDeploymentGoesOnOrBackWhenItIsTold(t *testing.T) {
 	s := newShop(t, 0)
 	s.mustDeploy(s.config("v1", shopServes, "strategy: blue_green"))
 	c := s.client()
-	if _, err := c.Continue(t.Context(), "api", "", types.DeploymentLifecycleHookActionContinue); err == nil || !strings.Contains(err.Error(), "service api is not being deployed") {
+	if _, err := c.Continue(t.Context(), "api", "", ecs.GoOn); err == nil || !strings.Contains(err.Error(), "service api is not being deployed") {
 		t.Errorf("while nothing goes on: %v", err)
 	}
 	var weights map[string]int32
 	var status ecs.Status
-	answer := func(action types.DeploymentLifecycleHookAction) func(string) {
+	answer := func(action ecs.Action) func(string) {
 		return func(line string) {
 			if !strings.HasPrefix(line, "paused by lifecycle hook ") {
 				return
@@ -175,7 +174,7 @@ func TestAPausedDeploymentGoesOnOrBackWhenItIsTold(t *testing.T) {
 			}
 		}
 	}
-	told, err := s.follow(s.config("v2", shopServes, paused), answer(types.DeploymentLifecycleHookActionRollback))
+	told, err := s.follow(s.config("v2", shopServes, paused), answer(ecs.GoBack))
 	s.wantOutcome(err, told, ecs.RolledBack)
 	s.tells(told, "100% of the test traffic goes to api:2", "`bake ecs continue --cluster prod --service api` goes on, with --rollback it goes back; at ", " it goes back by itself", "serving now: api:1 (1 of 1 running)")
 	if weights[s.green] != 100 || s.weights(s.test)[s.blue] != 100 {
@@ -184,7 +183,7 @@ func TestAPausedDeploymentGoesOnOrBackWhenItIsTold(t *testing.T) {
 	if g := status.Stage; g == nil || g.Name != "post test traffic shift" || len(g.Hooks) != 1 || !g.Hooks[0].Pause || g.Production != 0 {
 		t.Errorf("status while it was paused: %+v", g)
 	}
-	told, err = s.follow(s.config("v2", shopServes, paused), answer(types.DeploymentLifecycleHookActionContinue))
+	told, err = s.follow(s.config("v2", shopServes, paused), answer(ecs.GoOn))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, told)
 	}
