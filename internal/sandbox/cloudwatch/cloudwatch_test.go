@@ -42,7 +42,9 @@ func TestAnAlarmIsMadeSetFoundAndDeleted(t *testing.T) {
 	if *a.AlarmName != "errors" || a.StateValue != types.StateValueAlarm || *a.StateReason != "on purpose" || *a.Threshold != 1.5 || len(a.Dimensions) != 1 || time.Since(*a.StateUpdatedTimestamp) > time.Hour {
 		t.Errorf("the alarm: %+v", a)
 	}
-	var seen struct{ MetricAlarms []struct{ AlarmName, StateValue string } }
+	var seen struct {
+		MetricAlarms []struct{ AlarmName, StateValue string }
+	}
 	out := sandboxtest.CLI(t, s, "eu-west-1", "cloudwatch", "describe-alarms", "--state-value", "INSUFFICIENT_DATA")
 	if err := json.Unmarshal([]byte(out), &seen); err != nil || len(seen.MetricAlarms) != 1 || seen.MetricAlarms[0].AlarmName != "slow" {
 		t.Errorf("%v in\n%s", err, out)

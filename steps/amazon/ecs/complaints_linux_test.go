@@ -3,13 +3,16 @@ package ecs_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecs"
 
+	"bake/internal/sandbox/api"
 	"bake/steps/amazon/ecs"
 )
 
@@ -91,6 +94,45 @@ func TestTheSecondDeployerWaitsOrIsRefused(t *testing.T) {
 	}
 	if !strings.Contains(told, "waiting: service api is being deployed by somebody else") {
 		t.Logf("it was over before the second one looked:\n%s", told)
+	}
+}
+
+// TestTwoDeployersAtTheSameMomentAreBothTold holds both back until both have
+// seen that nobody deploys: ECS has no lock, and lets the last one win.
+func TestTwoDeployersAtTheSameMomentAreBothTold(t *testing.T) {
+	w := newWorld(t)
+	w.mustDeploy(w.output(w.push("v1", good), ""))
+	var both sync.WaitGroup
+	both.Add(2)
+	w.sandbox.Faults.OnCall(func(c *api.Call, _ int, done bool) {
+		if c.Action == "UpdateService" && !done {
+			both.Done()
+			both.Wait()
+		}
+	})
+	type end struct {
+		told string
+		err  error
+	}
+	configs := []string{w.output(w.push("v2", good), ""), w.output(w.push("v3", good), "")}
+	ends := make(chan end, 2)
+	for i, config := range configs {
+		go func() {
+			r := newRun(fmt.Sprintf("deployer-%d", i))
+			_, err := w.do(t.Context(), r, config)
+			ends <- end{r.story.String(), err}
+		}()
+	}
+	won, lost := <-ends, <-ends
+	if won.err != nil {
+		won, lost = lost, won
+	}
+	if won.err != nil || !strings.Contains(won.told, "was begun by somebody else at the same moment: this one takes its place") {
+		t.Errorf("who came last: %v\n%s", won.err, won.told)
+	}
+	failed := w.wantOutcome(lost.err, lost.told, ecs.Superseded)
+	if s := w.service("api"); !strings.HasSuffix(failed.Reason, "of "+(*s.TaskDefinition)[strings.LastIndex(*s.TaskDefinition, "/")+1:]+" took its place") {
+		t.Errorf("the other one: %v", failed)
 	}
 }
 

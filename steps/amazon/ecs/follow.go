@@ -222,8 +222,11 @@ func (f *follower) judgeBrief(b *types.ServiceDeploymentBrief, all []types.Servi
 	case types.ServiceDeploymentStatusRollbackFailed:
 		return Failed
 	case types.ServiceDeploymentStatusStopped:
-		for _, other := range all {
-			if aws.ToTime(other.CreatedAt).After(aws.ToTime(b.CreatedAt)) {
+		for _, other := range all { // newest first; two may be of one moment
+			if aws.ToString(other.ServiceDeploymentArn) == aws.ToString(b.ServiceDeploymentArn) {
+				break
+			}
+			if !aws.ToTime(other.CreatedAt).Before(aws.ToTime(b.CreatedAt)) {
 				return Superseded
 			}
 		}

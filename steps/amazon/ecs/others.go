@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -72,10 +73,7 @@ func (d *deployment) busyWith(live *types.Service) *BusyError {
 // it is to be replaced, or refuses to do either.
 func (d *deployment) giveWay(ctx context.Context, busy *BusyError) error {
 	busy.By = d.registeredBy(ctx, busy.Revision)
-	limit := max(d.out.Patience, time.Minute)
-	if d.out.Patience == 0 {
-		limit = max(limit, d.out.Wait)
-	}
+	limit := cmp.Or(d.out.Patience, max(d.out.Wait, time.Minute))
 	if d.patience.IsZero() {
 		d.patience = time.Now().Add(limit)
 	}
