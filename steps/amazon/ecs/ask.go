@@ -36,10 +36,13 @@ func (c *Client) describeService(ctx context.Context, name string) (*types.Servi
 func (c *Client) mustService(ctx context.Context, name string) (*types.Service, error) {
 	s, err := c.describeService(ctx, name)
 	if err == nil && s == nil {
-		err = &missingError{what: fmt.Sprintf("cluster %s has no service %s", short(c.Cluster), name),
-			hint: fmt.Sprintf("`bake ecs services --cluster %s` lists them", short(c.Cluster))}
+		err = c.noService(name, nil)
 	}
 	return s, err
+}
+
+func (c *Client) noService(name string, err error) error {
+	return &missingError{what: fmt.Sprintf("cluster %s has no service %s", short(c.Cluster), short(name)), hint: fmt.Sprintf("`bake ecs services --cluster %s` lists them", short(c.Cluster)), err: err}
 }
 
 func (c *Client) noCluster(err error) error {

@@ -11,6 +11,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"bake/builder"
 	"bake/internal/sandbox/sandboxtest"
 	"bake/steps/amazon"
 	"bake/steps/amazon/ecs"
@@ -68,6 +69,23 @@ func TestTasksBehindALoadBalancerAreDeployedAndTheirHealthShown(t *testing.T) {
 	}
 }
 
+// TestAnImageThatARegistryHoldsIsDeployed: bake release hands it on; no output
+// before pushed it.
+func TestAnImageThatARegistryHoldsIsDeployed(t *testing.T) {
+	w := newWorld(t)
+	image := w.push("v1", good)
+	config := strings.Replace(w.output(image, ""), "image: "+image+"\n", "", 1)
+	r := newRun("given")
+	p, err := w.doWith(t.Context(), r, config, &builder.Image{ID: "sha256:1", Ref: image})
+	if err != nil || !strings.HasPrefix(p.Values["image"], w.registry+"/api@sha256:") {
+		t.Fatalf("%v %v\n%s", p.Values, err, r.story)
+	}
+	r = newRun("built")
+	if p, err = w.doWith(t.Context(), r, config, &builder.Image{ID: "sha256:2"}); err == nil || !strings.Contains(r.story.String()+err.Error(), "the image that was built is pushed nowhere") {
+		t.Errorf("an image that is pushed nowhere: %v %v\n%s", p.Values, err, r.story)
+	}
+}
+
 func TestSeveralContainersGetTheirImages(t *testing.T) {
 	w := newWorld(t)
 	two := strings.NewReplacer("- name: api\n", "- name: proxy\n      essential: false\n    - name: api\n", "image: "+w.registry+"/api:v1\n", "images: {api: '"+w.push("v1", good)+"', proxy: '"+w.push("proxy", good)+"'}\n").Replace(w.output(w.registry+"/api:v1", ""))
@@ -114,6 +132,9 @@ func TestTasksOfAnyClusterAndStateAreListedStoppedAndRead(t *testing.T) {
 	w.check(c.Logs(t.Context(), ecs.LogQuery{Service: "api", Container: "api"}, func(l ecs.LogLine) { lines = append(lines, l.Text) }))
 	if len(lines) < 2 || lines[0] != "serving v1" {
 		t.Errorf("logs %q", lines)
+	}
+	if _, err := c.Tasks(t.Context(), "nowhere"); err == nil || err.Error() != "cluster prod has no service nowhere" {
+		t.Errorf("tasks of a service that is not there: %v", err)
 	}
 	if _, err := c.Task(t.Context(), "nothing"); err == nil || !strings.Contains(err.Error(), "cluster prod has no task nothing") {
 		t.Errorf("a task that is not there: %v", err)

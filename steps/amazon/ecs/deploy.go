@@ -16,12 +16,15 @@ import (
 
 // Publish deploys: it makes what differs so, follows it, and returns when the
 // service serves the image. Doing it again does nothing.
-func (o *Output) Publish(ctx context.Context, sc *builder.Scope, _ builder.Artifact) (builder.Published, error) {
+func (o *Output) Publish(ctx context.Context, sc *builder.Scope, in builder.Artifact) (builder.Published, error) {
 	d, err := o.begin(ctx, sc)
 	if err != nil {
 		return builder.Published{}, err
 	}
 	d.sc = sc
+	if in.Image != nil {
+		d.built = *in.Image
+	}
 	changed, err := d.deploy(ctx, sc.Outputs)
 	if err != nil {
 		return builder.Published{}, err
@@ -77,6 +80,7 @@ type deployment struct {
 	arn   string      // of the revision that says what def says
 	fresh bool        // it was registered by this deployment
 
+	built    builder.Image   // what the build made, or another one that a registry holds
 	patience time.Time       // until when it gives way to others; zero: it has not had to
 	replaces map[string]bool // deployments of others whose place it takes, by id
 }

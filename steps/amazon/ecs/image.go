@@ -1,6 +1,7 @@
 package ecs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,8 @@ import (
 )
 
 // setImages sets the images that the template names, and the one that an
-// earlier output pushed, by digest.
+// earlier output pushed or that a registry holds already (bake release), by
+// digest.
 func (d *deployment) setImages(ctx context.Context, outputs map[string]map[string]string) error {
 	images := maps.Clone(d.out.Images)
 	if images == nil {
@@ -27,7 +29,11 @@ func (d *deployment) setImages(ctx context.Context, outputs map[string]map[strin
 			images[name] = c.Image
 		}
 	}
-	if image := d.out.image(outputs, d.cfg.Region); image != "" {
+	image := cmp.Or(d.out.image(outputs, d.cfg.Region), d.built.Ref)
+	if image == "" && len(images) == 0 && d.built.ID != "" {
+		d.story.Log("the image that was built is pushed nowhere, so that it is not what is deployed: an ecr or registry output before this one does that")
+	}
+	if image != "" {
 		c, err := containerNamed(d.def, d.out.Container)
 		if err != nil {
 			return err

@@ -10,6 +10,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"bake/steps/amazon"
 )
 
 // A RunningTask is a task of a cluster, whatever its state.
@@ -50,7 +52,12 @@ func (c *Client) Tasks(ctx context.Context, service string, states ...types.Desi
 	var arns []string
 	for _, s := range states {
 		more, err := c.taskARNs(ctx, service, s)
-		if err != nil {
+		switch {
+		case amazon.IsCode(err, "ClusterNotFoundException"):
+			return nil, c.noCluster(err)
+		case amazon.IsCode(err, "ServiceNotFoundException"):
+			return nil, c.noService(service, err)
+		case err != nil:
 			return nil, fmt.Errorf("tasks of cluster %s: %w", short(c.Cluster), c.explain(ctx, err))
 		}
 		arns = append(arns, more...)

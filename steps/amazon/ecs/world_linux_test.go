@@ -193,9 +193,15 @@ func (w *world) engine(r *run) *builder.Engine {
 // do runs, or goes on with, the run.
 func (w *world) do(ctx context.Context, r *run, config string) (builder.Published, error) {
 	w.Helper()
+	return w.doWith(ctx, r, config, &builder.Image{})
+}
+
+// doWith is do with an image that the build made.
+func (w *world) doWith(ctx context.Context, r *run, config string, image *builder.Image) (builder.Published, error) {
+	w.Helper()
 	b, diags := templates.ReadBlock("bake.yaml", []byte(config))
 	w.check(diags.Err())
-	p := &builder.Plan{Name: "api", Builds: []builder.Build{{Name: "api", Given: &builder.Artifact{Image: &builder.Image{}}, Steps: []builder.Step{
+	p := &builder.Plan{Name: "api", Builds: []builder.Build{{Name: "api", Given: &builder.Artifact{Image: image}, Steps: []builder.Step{
 		{ID: "api/publish/1", Phase: builder.Publish, Kind: "ecs", Config: b.JSON()}}}}}
 	h, err := w.engine(r).Run(ctx, r.id, p)
 	r.history = h
