@@ -26,6 +26,7 @@ type T struct {
 	work sync.WaitGroup
 	// instances is where targets that are instances are found; it may be nil.
 	instances Instances
+	authority authority
 
 	mu     sync.Mutex
 	places map[place]*region
@@ -76,6 +77,7 @@ func (t *T) Close() error {
 func (t *T) Service() *api.Service {
 	return &api.Service{
 		Name: "elasticloadbalancing", Protocol: api.Query, Version: "2015-12-01", XMLNS: "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
+		Control: t.control(),
 		Actions: map[string]api.Action{
 			"CreateLoadBalancer":             act(t, t.createLoadBalancer),
 			"DescribeLoadBalancers":          act(t, t.describeLoadBalancers),

@@ -258,13 +258,14 @@ func (t *T) modifyListener(call *api.Call, r *region, in *modifyListenerIn) (*li
 		}
 		l.Default = in.Default
 	}
+	spoke := l.Protocol
 	l.Protocol, l.SSLPolicy = or(in.Protocol, l.Protocol), or(in.SSLPolicy, l.SSLPolicy)
 	if in.Certificates != nil {
 		l.Certificates = in.Certificates
 	}
-	if in.Port != 0 && in.Port != l.Port {
+	if in.Port != 0 && in.Port != l.Port || spoke != l.Protocol {
 		l.close()
-		l.Port = in.Port
+		l.Port = cmp.Or(in.Port, l.Port)
 		if err := t.listen(r, l); err != nil {
 			return nil, invalid("TooManyListeners", "bake's sandbox cannot listen: %v", err)
 		}

@@ -33,11 +33,15 @@ func (t *T) listen(r *region, l *listener) error {
 		t.start(func() { t.serveTCP(r, l, socket) })
 		return nil
 	}
-	// HTTPS is spoken in the clear: its certificate is ACM's, which is not here.
 	l.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { t.serveHTTP(r, l, w, req) }),
 		ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	server := l.server
-	t.start(func() { _ = server.Serve(socket) }) // until close
+	serve := server.Serve
+	if l.Protocol == "HTTPS" {
+		server.TLSConfig = t.authority.config(address)
+		serve = func(s net.Listener) error { return server.ServeTLS(s, "", "") }
+	}
+	t.start(func() { _ = serve(socket) }) // until close
 	return nil
 }
 
@@ -91,7 +95,7 @@ func (t *T) serveHTTP(r *region, l *listener, w http.ResponseWriter, req *http.R
 // to is where a redirect leads.
 func (d *redirect) to(l *listener, req *http.Request) string {
 	host, _, _ := strings.Cut(req.Host, ":")
-	known := strings.NewReplacer("#{protocol}", "http", "#{host}", host, "#{port}", strconv.Itoa(int(l.Port)), "#{path}", strings.TrimPrefix(req.URL.Path, "/"), "#{query}", req.URL.RawQuery)
+	known := strings.NewReplacer("#{protocol}", strings.ToLower(l.Protocol), "#{host}", host, "#{port}", strconv.Itoa(int(l.Port)), "#{path}", strings.TrimPrefix(req.URL.Path, "/"), "#{query}", req.URL.RawQuery)
 	u := url.URL{Scheme: strings.ToLower(known.Replace(or(d.Protocol, "#{protocol}"))), Host: known.Replace(or(d.Host, "#{host}")) + ":" + known.Replace(or(d.Port, "#{port}")),
 		Path: known.Replace(or(d.Path, "/#{path}")), RawQuery: known.Replace(or(d.Query, "#{query}"))}
 	return u.String()
