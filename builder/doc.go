@@ -32,7 +32,8 @@
 // whatever happens in between, the next process finds the thing by its token
 // and either uses it (resume) or deletes it (clean). A step's result and the
 // list of what it keeps are one entry: there is no moment at which the product
-// is both finished and temporary.
+// is both finished and temporary. What a release is about to delete counts as
+// gone before it is, so that no resume builds on what is half deleted.
 //
 // The steps of a build fall into groups that live and die together (group.go):
 // making the artifact, testing it, each output. When a machine is released

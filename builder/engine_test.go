@@ -328,6 +328,44 @@ func TestCrashEverywhere(t *testing.T) {
 	t.Logf("%d crash points, 3 ways to go on", points)
 }
 
+// TestCrashInARelease lets a run fail at a script and kills the process at each
+// side effect of the release that follows. What was deleted, though nothing says
+// so, is not gone on with.
+func TestCrashInARelease(t *testing.T) {
+	ctx := t.Context()
+	for _, script := range []string{"two", "three", "check web"} {
+		whole := newCloud(0)
+		whole.failAt[script] = 1
+		e := whole.engine(new(buildertest.Memory))
+		before := 0
+		e.OnFailure = func(context.Context, error) builder.Decision {
+			before = whole.fuse.Seen()
+			return builder.Clean
+		}
+		if _, err := e.Run(ctx, "r1", threeBuilds()); err == nil {
+			t.Fatal("it did not fail")
+		}
+		if before == whole.fuse.Seen() {
+			t.Fatalf("%s: nothing was released", script)
+		}
+		for n := before + 1; n <= whole.fuse.Seen(); n++ {
+			c, j := newCloud(n), new(buildertest.Memory)
+			c.failAt[script] = 1
+			if _, err := c.engine(j).Run(ctx, "r1", threeBuilds()); !errors.Is(err, buildertest.ErrCrash) {
+				t.Fatalf("%s, %d: %v, want a crash", script, n, err)
+			}
+			c.fuse.Mend()
+			c.failAt[script] = 0
+			h, err := c.engine(j).Run(ctx, "r1", threeBuilds())
+			if err != nil {
+				t.Errorf("%s, resumed after %d: %v", script, n, err)
+				continue
+			}
+			c.checkWhole(t, fmt.Sprintf("%s, resumed after %d", script, n), h)
+		}
+	}
+}
+
 // accepted counts the builds whose tests have passed.
 func accepted(t *testing.T, j builder.Journal) int {
 	t.Helper()

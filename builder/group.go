@@ -45,14 +45,17 @@ func (g group) closedBy(step Step) bool {
 // generation counts how often the group has lost a resource. It is part of
 // every token, so that what is made anew is not taken for what was lost.
 func generation(entries []Entry, g group) int {
-	n := 0
+	tokens := map[string]bool{}
 	for _, e := range entries {
-		if e.Kind == Released && e.Step.group() == g {
-			n++
+		if e.loses() && e.Step.group() == g {
+			tokens[e.Resource.Token] = true
 		}
 	}
-	return n
+	return len(tokens)
 }
+
+// loses reports whether from this entry on a resource counts as gone.
+func (e Entry) loses() bool { return e.Kind == Releasing || e.Kind == Released }
 
 // Finished returns the results that still hold. A group that lost a machine
 // before it was closed has to start over; so has a test that was interrupted,
@@ -60,11 +63,13 @@ func generation(entries []Entry, g group) int {
 // is gone.
 func Finished(entries []Entry, p *Plan) map[StepID]State {
 	done := map[StepID]State{}
+	gone := map[string]bool{}
 	for i, e := range entries {
-		switch e.Kind {
-		case StepEnd:
+		switch {
+		case e.Kind == StepEnd:
 			done[e.Step] = *e.State
-		case Released:
+		case e.loses() && !gone[e.Resource.Token]: // what is made anew has another token
+			gone[e.Resource.Token] = true
 			_, candidate := candidates(entries[:i])[e.Resource.Token]
 			if g := e.Step.group(); candidate || !closed(p, g, done) {
 				forget(p, g, done)

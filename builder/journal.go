@@ -19,12 +19,13 @@ type EntryKind string
 
 // The entries of a journal.
 const (
-	Began    EntryKind = "began"     // Plan
-	Intended EntryKind = "intended"  // Step, Resource without ID
-	Created  EntryKind = "created"   // Step, Resource
-	Released EntryKind = "released"  // Step, Resource: it is gone
-	StepEnd  EntryKind = "step-done" // Step, State, Keep
-	Ended    EntryKind = "ended"     // Err if it failed; nothing is left to do or to remove
+	Began     EntryKind = "began"     // Plan
+	Intended  EntryKind = "intended"  // Step, Resource without ID
+	Created   EntryKind = "created"   // Step, Resource
+	Releasing EntryKind = "releasing" // Step, Resource: it is being removed and must not be used any more
+	Released  EntryKind = "released"  // Step, Resource: it is gone
+	StepEnd   EntryKind = "step-done" // Step, State, Keep
+	Ended     EntryKind = "ended"     // Err if it failed; nothing is left to do or to remove
 )
 
 // An Entry is one durable fact about a run.

@@ -65,8 +65,46 @@ func candidates(entries []Entry) map[string]group {
 // Release deletes, newest first, everything temporary that the journal knows
 // of. It ends every run, and it is all that `bake clean` does for a run. What
 // could not be deleted stays open in the journal and is part of the error.
+//
+// It may take away what a later resume would go on with, and be killed at it:
+// so what is deleted counts as gone before it is.
 func (e *Engine) Release(ctx context.Context) error {
+	if err := e.giveUp(ctx); err != nil {
+		return err
+	}
 	return e.release(ctx, func(Entry, bool) bool { return true })
+}
+
+// giveUp records of everything temporary that it is being removed. Where that
+// cannot be recorded nothing is removed: `bake clean` does it later.
+func (e *Engine) giveUp(ctx context.Context) error {
+	entries, err := e.Journal.Entries(ctx)
+	if err != nil {
+		return err
+	}
+	given := lost(entries)
+	for _, entry := range OpenResources(entries) {
+		if given[entry.Resource.Token] {
+			continue
+		}
+		entry.Time, entry.Kind = time.Now(), Releasing
+		entry.State, entry.Keep = nil, nil
+		if err := e.Journal.Append(ctx, entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lost are the tokens of what is gone, or being removed.
+func lost(entries []Entry) map[string]bool {
+	all := map[string]bool{}
+	for _, e := range entries {
+		if e.loses() {
+			all[e.Resource.Token] = true
+		}
+	}
+	return all
 }
 
 // release deletes what want wants; candidate tells that the resource is what a

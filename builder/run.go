@@ -101,12 +101,13 @@ func (e *Engine) Run(ctx context.Context, run RunID, p *Plan) (History, error) {
 }
 
 // takeUp clears away what an interrupted test of an earlier process left: its
-// machine may have been changed by half a step; and what has lost its machine.
+// machine may have been changed by half a step; what an interrupted release was
+// about to remove; and what has lost its machine.
 func (e *Engine) takeUp(ctx context.Context, p *Plan, entries []Entry) ([]Entry, error) {
-	done := Finished(entries, p)
+	done, given := Finished(entries, p), lost(entries)
 	err := e.release(ctx, func(entry Entry, _ bool) bool {
 		g := entry.Step.group()
-		return g.part == testing && !closed(p, g, done)
+		return given[entry.Resource.Token] || g.part == testing && !closed(p, g, done)
 	})
 	if err == nil {
 		err = e.releaseGone(ctx, p, done)

@@ -13,7 +13,7 @@ func Machines(entries []Entry) map[string]Machine {
 		switch {
 		case e.Kind == StepEnd && e.State != nil && e.State.Machine != nil:
 			there[e.Step.Build()] = *e.State.Machine
-		case e.Kind == Released:
+		case e.loses():
 			for build, m := range there {
 				if m.ID == e.Resource.ID {
 					delete(there, build)
