@@ -225,7 +225,7 @@ func (z *freezing) create(ctx context.Context, r builder.Resource, name string) 
 		case amazon.IsCode(err, "InvalidAMIName.Duplicate"):
 			return z.adopt(ctx, r.Token, name, err)
 		case amazon.IsUnsure(err) && ctx.Err() == nil:
-			id, found := z.look(ctx, r)
+			id, found := look(ctx, imageCleaner{connector{z.cloud}}, r)
 			if found == nil {
 				return id, nil
 			}
@@ -253,10 +253,9 @@ func stillRunning(err error) bool {
 	return amazon.IsCode(err, "InvalidParameterValue") && strings.Contains(err.Error(), "is not in state")
 }
 
-// look looks for an image whose creating call was not answered, for as long as
-// it may take to show.
-func (z *freezing) look(ctx context.Context, r builder.Resource) (string, error) {
-	c := imageCleaner{connector{z.cloud}}
+// look looks for what a call was to create that was not answered, for as long
+// as it may take to show.
+func look(ctx context.Context, c builder.Cleaner, r builder.Resource) (string, error) {
 	for began := time.Now(); ; {
 		id, err := c.Find(ctx, r)
 		if !errors.Is(err, builder.ErrNotFound) || time.Since(began) > tagLag {
@@ -508,22 +507,8 @@ func (z *freezing) extraSnapshots(ctx context.Context) error {
 		if !ok || v.After != "snapshot" {
 			continue
 		}
-		id := volume.ID
 		r, err := z.sc.Create(ctx, builder.Resource{Kind: kindSnapshot, Name: "snapshot of " + v.Device, Where: z.access.Where()}, func(ctx context.Context, r builder.Resource) (string, error) {
-			tags := maps.Clone(v.Tags)
-			if tags == nil {
-				tags = map[string]string{}
-			}
-			maps.Copy(tags, runTags(z.sc, r.Token))
-			if v.Name != "" {
-				tags["Name"] = v.Name
-			}
-			out, err := z.client.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{VolumeId: &id, Description: aws.String("bake " + z.sc.Plan.Name + " " + v.Device),
-				TagSpecifications: launch.TagSpecifications(tags, types.ResourceTypeSnapshot)}, func(o *ec2.Options) { o.Retryer = amazon.Once(o.Retryer) })
-			if err != nil {
-				return "", err
-			}
-			return aws.ToString(out.SnapshotId), nil
+			return z.extraSnapshot(ctx, v, volume.ID, r)
 		})
 		if err != nil {
 			return err
@@ -535,4 +520,35 @@ func (z *freezing) extraSnapshots(ctx context.Context) error {
 		z.sc.Keep(r)
 	}
 	return nil
+}
+
+// extraSnapshot makes a snapshot of an extra volume. CreateSnapshot has no
+// client token: what an unanswered call may have made is looked for first.
+func (z *freezing) extraSnapshot(ctx context.Context, v Extra, volume string, r builder.Resource) (string, error) {
+	tags := maps.Clone(v.Tags)
+	if tags == nil {
+		tags = map[string]string{}
+	}
+	maps.Copy(tags, runTags(z.sc, r.Token))
+	if v.Name != "" {
+		tags["Name"] = v.Name
+	}
+	in := &ec2.CreateSnapshotInput{VolumeId: &volume, Description: aws.String("bake " + z.sc.Plan.Name + " " + v.Device),
+		TagSpecifications: launch.TagSpecifications(tags, types.ResourceTypeSnapshot)}
+	for began := time.Now(); ; {
+		out, err := z.client.CreateSnapshot(ctx, in, func(o *ec2.Options) { o.Retryer = amazon.Once(o.Retryer) })
+		if err == nil {
+			return aws.ToString(out.SnapshotId), nil
+		}
+		if !amazon.IsUnsure(err) || ctx.Err() != nil || time.Since(began) > createTime {
+			return "", err
+		}
+		id, found := look(ctx, snapshotCleaner{connector{z.cloud}}, r)
+		if found == nil {
+			return id, nil
+		}
+		if !errors.Is(found, builder.ErrNotFound) {
+			return "", errors.Join(err, found)
+		}
+	}
 }

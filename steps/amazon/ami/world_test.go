@@ -22,6 +22,7 @@ import (
 	"bake/builder/buildertest"
 	"bake/internal/need"
 	"bake/internal/sandbox"
+	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/machinetest"
 	"bake/internal/sandbox/sandboxtest"
 	"bake/steps/amazon"
@@ -30,7 +31,18 @@ import (
 	"bake/templates"
 )
 
-const region = "us-east-1"
+const (
+	region = "us-east-1"
+	away   = "eu-west-1" // where copies go
+)
+
+// tiny is a template whose whole run is short.
+const tiny = `
+name: web
+source: {ami: {owner: amazon, name: "al2023-ami-2023.*-x86_64"}}
+steps: [{script: echo one >>/log}]
+outputs: [{ami: web-1}]
+`
 
 // A world is a sandbox and what processes that use it share: the run's working
 // directory and the journal.
@@ -46,13 +58,14 @@ type world struct {
 	calls []string // of AWS, by all processes
 	ran   map[string]int
 	logs  []string
+
+	recorded []api.Entry // the calls of start
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	need.Root(t)
 	machinetest.Program(t)
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	w := &world{t: t, sandbox: sandboxtest.Start(t), work: t.TempDir(), journal: new(buildertest.Memory), ran: map[string]int{}}
 	w.before = w.things()
 	return w
@@ -175,6 +188,7 @@ func (w *world) things() []string {
 			w.t.Fatal(err)
 		}
 	}
+	all = append(all, w.products(ctx, away, " in "+away)...)
 	instances, err := c.DescribeInstances(ctx, nil)
 	must(err)
 	for _, r := range instances.Reservations {
@@ -184,16 +198,7 @@ func (w *world) things() []string {
 			}
 		}
 	}
-	images, err := c.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, IncludeDisabled: aws.Bool(true), IncludeDeprecated: aws.Bool(true)})
-	must(err)
-	for _, i := range images.Images {
-		all = append(all, "image "+*i.Name+" "+string(i.State)+" "+tag(i.Tags, amazon.TagState))
-	}
-	snapshots, err := c.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}})
-	must(err)
-	for range snapshots.Snapshots {
-		all = append(all, "snapshot")
-	}
+	all = append(all, w.products(ctx, region, "")...)
 	volumes, err := c.DescribeVolumes(ctx, nil)
 	must(err)
 	for _, v := range volumes.Volumes {
@@ -225,6 +230,28 @@ func (w *world) things() []string {
 		all = append(all, "role "+*r.RoleName)
 	}
 	slices.Sort(all)
+	return all
+}
+
+// products are the images and snapshots of a region.
+func (w *world) products(ctx context.Context, in, mark string) []string {
+	w.t.Helper()
+	c := ec2.NewFromConfig(sandboxtest.Config(w.sandbox, in))
+	var all []string
+	images, err := c.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, IncludeDisabled: aws.Bool(true), IncludeDeprecated: aws.Bool(true)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, i := range images.Images {
+		all = append(all, "image "+*i.Name+" "+string(i.State)+" "+tag(i.Tags, amazon.TagState)+mark)
+	}
+	snapshots, err := c.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for range snapshots.Snapshots {
+		all = append(all, "snapshot"+mark)
+	}
 	return all
 }
 
