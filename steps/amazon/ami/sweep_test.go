@@ -269,6 +269,7 @@ func (w *world) fault(f api.Fault) {
 // unreached is for a run that did not come to a point: then all went well.
 func (w *world) unreached(p point, err error) {
 	w.t.Helper()
+	w.sandbox.Faults.Clear()
 	if err != nil {
 		w.t.Fatal(err)
 	}
