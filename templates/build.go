@@ -182,6 +182,8 @@ func (r *reader) entry(b Block, what string, kinds map[string]any, shared reflec
 		d := b.Errorf("%s %s must be a mapping with one kind, not %s", article(what), what, b.node.what())
 		if text, ok := b.Text(); ok && kinds[text] != nil {
 			d.Hint = "write " + text + ":"
+		} else if first, rest, _ := strings.Cut(text, " "); ok && kinds[first] != nil {
+			d.Hint = fmt.Sprintf("is a colon missing? %s: %s", first, shorten(rest))
 		}
 		r.add(d)
 		return entry{}, false
@@ -238,9 +240,12 @@ func first(fields []field) *field {
 func unknownBeside(key *node, what string, kind *field, kinds map[string]any, beside []string) *Diagnostic {
 	d := key.diag("unknown key %q in %s", shorten(key.text), what)
 	all := append(sortedKeys(kinds), beside...)
+	word := suggestKey(what, key.text, nil)
 	switch near := Nearest(key.text, all); {
 	case kind != nil && known(specs(reflect.TypeOf(kinds[kind.key.text]).Elem()), key.text):
 		d.Hint = fmt.Sprintf("it is a key of %q: write it under it", kind.key.text)
+	case word != "" && !strings.EqualFold(near, key.text):
+		d.Hint = word
 	case near != "":
 		d.Hint = fmt.Sprintf("did you mean %q?", near)
 	case kind != nil:

@@ -136,7 +136,9 @@ func (d *decoder) structure(b Block, v reflect.Value) {
 			if s.doc() != "" {
 				missing.Hint = s.name + ": " + s.doc()
 			}
-			d.add(missing)
+			if n != nil || !mistyped(given, s.name, all) {
+				d.add(missing)
+			}
 		default:
 			if text, is := s.tag.Lookup("default"); is {
 				d.value(b.with(fallback(text, b), s.name), field, s)
@@ -160,7 +162,7 @@ func (d *decoder) given(b Block, t reflect.Type, all []fieldSpec) (*node, bool) 
 		for _, f := range b.node.fields {
 			if !known(all, f.key.text) {
 				unknown := f.key.diag("unknown key %q%s", shorten(f.key.text), b.in())
-				unknown.Hint = suggest(f.key.text, fieldNames(all))
+				unknown.Hint = suggestKey(standsIn(b, t), f.key.text, fieldNames(all))
 				d.add(unknown)
 			}
 		}
@@ -180,6 +182,26 @@ func (d *decoder) given(b Block, t reflect.Type, all []fieldSpec) (*node, bool) 
 		return nil, false
 	}
 	return &node{kind: mappingNode, fields: []field{{&node{text: main.name}, b.node}}}, true
+}
+
+// mistyped reports whether a key that is missing is there with a typo, which is
+// told already.
+func mistyped(n *node, name string, all []fieldSpec) bool {
+	for _, f := range n.fields {
+		if !known(all, f.key.text) && (Nearest(f.key.text, fieldNames(all)) == name || strings.HasPrefix(f.key.text, name+" ")) {
+			return true
+		}
+	}
+	return false
+}
+
+// standsIn is where keys of a struct stand, for suggestKey: "" is the template.
+func standsIn(b Block, t reflect.Type) string {
+	switch t {
+	case typeOf[singleDoc](), typeOf[graphDoc](), typeOf[buildDoc]():
+		return ""
+	}
+	return "key" + b.label
 }
 
 func known(all []fieldSpec, name string) bool {

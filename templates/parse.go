@@ -47,6 +47,11 @@ func readTemplate(file string) ([]byte, error) {
 // call it, and dir is the absolute directory that its relative paths start from.
 func ParseBytes(name, dir string, src []byte, lang Language, opts Options) (*Template, Diagnostics) {
 	root, diags := loadYAML(name, src)
+	if root == nil || !ours(root) {
+		if d := foreign(newSource(name, string(src)), string(src)); d != nil {
+			return nil, Diagnostics{d}
+		}
+	}
 	r := &reader{file: name, lang: lang.withBuild(), opts: opts, env: newEnv(dir, opts),
 		files: map[string]*node{}, checked: map[check]bool{}}
 	r.add(diags...)

@@ -57,7 +57,11 @@ func (r *reader) stepList(b Block, s *scope) []Step {
 		return nil
 	}
 	if !b.IsList() {
-		r.add(b.Errorf("%s must be a list of steps, not %s", b.label, b.node.what()))
+		d := b.Errorf("%s must be a list of steps, not %s", b.label, b.node.what())
+		if b.IsMapping() {
+			d.Hint = "begin each step with a dash: - run: ..."
+		}
+		r.add(d)
 		return nil
 	}
 	return r.entries(b, s, including{applies: true})

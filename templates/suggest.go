@@ -9,6 +9,11 @@ import (
 // suggest returns a hint for an unknown word: the nearest known one, or, if
 // none is near, all of them.
 func suggest(word string, known []string) string {
+	for _, k := range known {
+		if strings.HasPrefix(word, k+" ") { // source {image: ...}
+			return fmt.Sprintf("is a colon missing after %q?", k)
+		}
+	}
 	if near := Nearest(word, known); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
