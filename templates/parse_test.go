@@ -155,8 +155,8 @@ func TestParseReadsAWholeTemplate(t *testing.T) {
 func TestAStepWithoutAKindIsToldTheKinds(t *testing.T) {
 	for steps, want := range map[string]string{
 		"[{name: nothing, timeout: 2m}]":         "2:9-37 the step has no kind | known here: copy, reboot, run, user",
-		"[{shell: echo hi}]":                     `2:10-15 unknown key "shell" in step | known here: copy, reboot, run, user`,
-		"[{name: x, shell: echo hi}]":            `2:19-24 unknown key "shell" in step | known here: copy, reboot, run, user`,
+		"[{shell: echo hi}]":                     `2:10-15 unknown key "shell" in step | write ` + "`run:`",
+		"[{name: x, shell: echo hi}]":            `2:19-24 unknown key "shell" in step | write ` + "`run:`",
 		"[{run: x, colour: red}]":                `2:18-24 unknown key "colour" in step | known here: cache, env, if, name, on_error, retries, retry_delay, timeout, user, workdir`,
 		"[{copy: {from: a, to: b}, mode: 0644}]": `2:34-38 unknown key "mode" in step | it is a key of "copy": write it under it`,
 	} {

@@ -58,19 +58,24 @@ func TestEveryHelpTeaches(t *testing.T) {
 func TestTheExamplesOfHelpAreReal(t *testing.T) {
 	everyCommand(t, func(t *testing.T, cmd *cobra.Command) {
 		for _, words := range examples(cmd) {
-			a := &app{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard}
-			found, rest, err := a.root().Find(words[1:])
-			if err == nil {
-				err = found.ParseFlags(rest)
-			}
-			if err == nil {
-				err = found.ValidateArgs(found.Flags().Args())
-			}
-			if err != nil {
+			if err := parsed(words); err != nil {
 				t.Errorf("%s: %v", strings.Join(words, " "), err)
 			}
 		}
 	})
+}
+
+// parsed is what the command line says of words, without running them.
+func parsed(words []string) error {
+	a := &app{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard}
+	found, rest, err := a.root().Find(words[1:])
+	if err != nil {
+		return err
+	}
+	if err := found.ParseFlags(rest); err != nil {
+		return err
+	}
+	return found.ValidateArgs(found.Flags().Args())
 }
 
 // examples are the command lines of a command's help, as words.

@@ -28,10 +28,47 @@ func TestReadmeTemplatesAreValid(t *testing.T) {
 	}
 }
 
+// TestReadmeCommandsAreReal parses every command line that the README prints.
+func TestReadmeCommandsAreReal(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := regexp.MustCompile("(?m)^bake .*$|`bake [^`]*`").FindAllString(string(text), -1)
+	if len(lines) < 30 {
+		t.Errorf("only %d command lines were found", len(lines))
+	}
+	for _, line := range lines {
+		line, _, _ = strings.Cut(strings.Trim(line, "`"), "  ")
+		line, _, _ = strings.Cut(line, " #")
+		for _, one := range alternatives(line) {
+			mention := line != one || strings.Contains(string(text), "`"+line+"`") // of a command alone, without what it is given
+			if err := parsed(shellWords(one)); err != nil && !(mention && strings.Contains(err.Error(), " needs ")) {
+				t.Errorf("%s: %v", one, err)
+			}
+		}
+	}
+}
+
+// alternatives are the command lines that a line stands for: a; b and a|b ...
+func alternatives(line string) []string {
+	var all []string
+	for _, one := range strings.Split(line, "; ") {
+		group, rest, several := strings.Cut(strings.TrimSuffix(one, " ..."), "|")
+		all = append(all, group)
+		for _, word := range strings.Split(rest, "|") {
+			if several {
+				all = append(all, group[:strings.LastIndexByte(group, ' ')+1]+word)
+			}
+		}
+	}
+	return all
+}
+
 func validReadmeTemplate(t *testing.T, template string) {
 	dir := t.TempDir()
 	task := `{"family": "api", "containerDefinitions": [{"name": "api", "image": "api", "essential": true}]}`
-	for name, text := range map[string]string{"bake.yaml": template, "site/index.html": "x", "bin/api": "x", "api.task.json": task} {
+	for name, text := range map[string]string{"bake.yaml": template, "site/index.html": "x", "app/index.html": "x", "setup.sh": "true\n", "bin/api": "x", "api.task.json": task} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -52,35 +54,53 @@ func (a *app) runs() error {
 }
 
 func (a *app) logsCommand() *cobra.Command {
+	var follow bool
 	cmd := &cobra.Command{
 		Use:        "logs [RUN [STEP]]",
 		SuggestFor: []string{"log", "tail"},
 		Short:      "Print what the steps of a run said",
-		Long:       "Print the log of a run, or of one of its steps. RUN is an id, a unique part of one, or \"last\" (the default).",
+		Long: "Print the log of a run, or of one of its steps. RUN is an id, a unique part of one, or \"last\" (the default).\n" +
+			"STEP is a step's number or id, or a build: then all of its steps.",
 		Example: `  bake logs
-  bake logs last web/provision/3`,
+  bake logs --follow                what the last run says while it runs, to its end
+  bake logs last web/provision/3
+  bake logs 20260730-1412 web       all steps of one build`,
 		Args: arguments(0, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			args = append(args, "", "")[:2]
-			if args[0] == "" {
-				args[0] = "last"
-			}
-			dir, err := findRun(args[0])
-			if err != nil {
-				return err
-			}
-			step := ""
-			if args[1] != "" {
-				step = args[1]
-			}
-			r, err := report.ReadRun(string(dir))
-			if err != nil {
-				return err
-			}
-			return report.Logs(a.stdout, r, step)
+			return a.logs(cmd.Context(), cmp.Or(args[0], "last"), args[1], follow)
 		},
 	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on as more is said, until the run ends")
 	return cmd
+}
+
+func (a *app) logs(parent context.Context, name, step string, follow bool) error {
+	dir, err := findRun(name)
+	if err != nil {
+		return err
+	}
+	if follow {
+		return a.followLogs(parent, dir, step)
+	}
+	r, err := report.ReadRun(string(dir))
+	if err != nil {
+		return err
+	}
+	return report.Logs(a.stdout, r, step)
+}
+
+// followLogs shows what a run says until it ends. How the run ends is told, but
+// is not how this command ends: that is for who only watches.
+func (a *app) followLogs(parent context.Context, dir runDir, step string) error {
+	ctx, stop := interruptible(parent, func() { os.Exit(exitInterrupted) })
+	defer stop()
+	r, err := report.Follow(ctx, a.stdout, string(dir), step, func() bool { return journal.Locked(dir.journal()) })
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "run %s: %s\n", r.ID, r.Status)
+	return nil
 }
 
 func (a *app) reportCommand() *cobra.Command {

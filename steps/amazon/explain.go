@@ -1,10 +1,12 @@
 package amazon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -24,9 +26,9 @@ type Explained struct {
 
 func (e *Explained) Error() string {
 	if e.Why == "" {
-		return e.Err.Error()
+		return plain(e.Err)
 	}
-	return e.Err.Error() + ": " + e.Why
+	return plain(e.Err) + ": " + e.Why
 }
 
 // Unwrap returns the error as AWS gave it.
@@ -53,7 +55,7 @@ func (c *Cloud) Explain(ctx context.Context, a Access, err error) error {
 	if cure, ok := cures[api.ErrorCode()]; ok {
 		return &Explained{Err: err, Cure: cure}
 	}
-	return err
+	return &Explained{Err: err}
 }
 
 // cures are what to do about AWS's codes whose message does not tell.
@@ -168,11 +170,27 @@ func explainConfig(a Access, err error) error {
 	text := err.Error()
 	switch {
 	case errors.As(err, &profile):
-		return &Explained{Err: err, Cure: "`aws configure list-profiles` lists those that there are"}
+		return &Explained{Err: fmt.Errorf("there is no profile %s in ~/.aws/config", cmp.Or(profile.Profile, a.Profile)), Cure: "`aws configure list-profiles` lists those that there are"}
+	case strings.Contains(text, "SSO"):
+		return &Explained{Err: err, Cure: "log in: " + ssoLogin(a)}
+	case strings.Contains(text, "error in credential_process"):
+		return &Explained{Err: err, Cure: "run the credential_process of the profile in ~/.aws/config by hand: it has to print credentials as JSON"}
 	case strings.Contains(text, "no EC2 IMDS role found"), strings.Contains(text, "failed to refresh cached credentials"):
 		return &Explained{Err: err, Cure: "log in (`aws sso login`, AWS_PROFILE, AWS_ACCESS_KEY_ID), or try the template with --sandbox, which needs no account"}
 	case strings.Contains(text, "no such host"):
 		return &Explained{Err: err, Cure: fmt.Sprintf("is %q a region of AWS? If it is, this machine cannot look names up", a.Region)}
 	}
+	var call *smithy.OperationError
+	if errors.As(err, &call) {
+		return &Explained{Err: err}
+	}
 	return err
+}
+
+// ssoLogin is the command that begins the session of an access's profile.
+func ssoLogin(a Access) string {
+	if profile := cmp.Or(a.Profile, os.Getenv("AWS_PROFILE")); profile != "" {
+		return "`aws sso login --profile " + profile + "`"
+	}
+	return "`aws sso login`"
 }
