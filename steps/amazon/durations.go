@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/moby/sys/atomicwriter"
 )
 
 const (
@@ -100,13 +102,5 @@ func (d *durations) write() {
 	if err != nil || os.MkdirAll(filepath.Dir(d.file), 0o700) != nil {
 		return
 	}
-	f, err := os.CreateTemp(filepath.Dir(d.file), ".waits-*")
-	if err != nil {
-		return
-	}
-	defer os.Remove(f.Name()) // gone already if all went well
-	_, werr := f.Write(data)
-	if cerr := f.Close(); werr == nil && cerr == nil {
-		_ = os.Rename(f.Name(), d.file)
-	}
+	_ = atomicwriter.WriteFile(d.file, data, 0o600) // advice
 }
