@@ -6,12 +6,16 @@
 // # What is real and what is not
 //
 // An instance is a machine of Options.Machines: a root filesystem with an SSH
-// server at an address of its own, 127.x.y.z. That address is the instance's
-// private address, and its public one too if it has one, so that a client
-// reaches it either way. It is not an address of the subnet it is said to be
-// in: subnets are there to be chosen from, and their free addresses are
-// counted, but they route nothing. A PrivateIpAddress that is asked for is
-// checked against the subnet and then not used.
+// server. Its private address is one of its subnet, the one asked for if one
+// is, by which the machines of its VPC reach it, as far as the groups' rules let
+// them; they know its private name too. Its public address is 127.x.y.z, which is
+// how this machine reaches it; inside a machine such an address is its own.
+//
+// An instance without a public address is reached at its private one, by this
+// machine alone, as if a VPN led to the VPC: where bake runs as root it lends
+// itself the address, on the loopback interface, for as long as the instance
+// runs. Without root it is reached as it is on AWS without a VPN: through another
+// instance, or through Session Manager.
 //
 // Security groups are obeyed: a connection to a machine is let in if a rule of
 // its groups lets it in. The rest of the network (route tables, gateways) is

@@ -45,9 +45,10 @@ type instance struct {
 	Booted           bool      // once, so that user data is not for the next boot
 
 	Zone, ZoneID, Subnet, VPC string
-	Groups                    []string // of the first interface
-	Address                   netip.Addr
-	Public                    bool // the address is public too
+	Groups                    []string   // of the first interface
+	Address                   netip.Addr // 127.x.y.z, where this machine reaches it
+	Private                   netip.Addr // in the subnet; invalid in a state of before there was one
+	Public                    bool       // Address is its public address
 	Interfaces                []*networkInterface
 
 	Root    string // its device name
@@ -108,6 +109,14 @@ type networkInterface struct {
 	DeleteOnTermination bool
 	Public              bool
 	Address             netip.Addr
+}
+
+// private is the address that the instance has in its subnet.
+func (i *instance) private() netip.Addr {
+	if i.Private.IsValid() {
+		return i.Private
+	}
+	return i.Address
 }
 
 // interfaces are all network interfaces of instances that are not gone.

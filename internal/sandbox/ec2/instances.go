@@ -3,7 +3,9 @@ package ec2
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 
 	"bake/internal/sandbox/api"
 )
@@ -126,8 +128,8 @@ func (o *op) instanceXML(i *instance) instanceXML {
 func (o *op) showNetwork(v *instanceXML, i *instance) {
 	v.Subnet, v.VPC, v.SourceCheck = i.Subnet, i.VPC, ref(!i.Unchecked)
 	v.Groups = o.groupRefs(i.Groups)
-	v.PrivateIP = i.Address.String()
-	v.PrivateDNS = fmt.Sprintf("ip-%s.%s.compute.internal", dashed(i.Address.String()), o.r.Name)
+	v.PrivateIP = i.private().String()
+	v.PrivateDNS = o.r.privateName(i.private())
 	if i.Public && !o.hidesPublicIP() && slices.Contains([]string{pending, running, shuttingDown, stopping}, i.State) {
 		v.PublicIP, v.PublicDNS = i.Address.String(), i.Address.String()
 	}
@@ -150,14 +152,13 @@ func (o *op) showNetwork(v *instanceXML, i *instance) {
 	}
 }
 
-func dashed(address string) string {
-	b := []byte(address)
-	for i := range b {
-		if b[i] == '.' {
-			b[i] = '-'
-		}
+// privateName is the name by which the machines of a VPC know an address.
+func (r *region) privateName(a netip.Addr) string {
+	domain := r.Name + ".compute.internal"
+	if r.Name == "us-east-1" { // the first region has the name of when it was the only one
+		domain = "ec2.internal"
 	}
-	return string(b)
+	return "ip-" + strings.ReplaceAll(a.String(), ".", "-") + "." + domain
 }
 
 func (o *op) groupRefs(ids []string) set[groupRef] {

@@ -52,13 +52,12 @@ func (o *op) interfaceXML(n *networkInterface, i *instance) interfaceXML {
 	if i.State == pending && !i.Booted {
 		state = "attaching"
 	}
-	address := n.Address.String()
-	dns := fmt.Sprintf("ip-%s.%s.compute.internal", dashed(address), o.r.Name)
+	address, dns := n.Address.String(), o.r.privateName(n.Address)
 	v := interfaceXML{ID: n.ID, Subnet: n.Subnet, VPC: n.VPC, Description: n.Description, Owner: n.Owner, Status: "in-use", MAC: n.MAC, Address: address, DNS: dns,
 		SourceCheck: !i.Unchecked, Groups: o.groupRefs(n.Groups), Type: "interface",
 		Attachment: nicAttachment{ID: n.Attachment, Index: n.Index, State: state, At: stamp(n.Created), DeleteOnTermination: n.DeleteOnTermination}}
 	if n.Public && i.State == running {
-		v.Association = &associationXML{"amazon", address, address}
+		v.Association = &associationXML{"amazon", i.Address.String(), i.Address.String()}
 	}
 	v.Addresses = set[nicAddress]{{address, dns, true, v.Association}}
 	return v

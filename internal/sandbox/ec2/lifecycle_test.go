@@ -28,7 +28,7 @@ func TestAnInstanceGoesThroughItsStatesInAWSsTime(t *testing.T) {
 	}
 	cloud.clock.advance(time.Second)
 	i = describe(t, c, *i.InstanceId)
-	if i.State.Name != "running" || *i.PublicIpAddress != *i.PrivateIpAddress || *i.PublicDnsName != *i.PublicIpAddress || len(i.BlockDeviceMappings) != 1 {
+	if i.State.Name != "running" || *i.PublicIpAddress == *i.PrivateIpAddress || *i.PublicDnsName != *i.PublicIpAddress || len(i.BlockDeviceMappings) != 1 {
 		t.Errorf("after 20 s: %+v", i)
 	}
 	_, err := c.StopInstances(ctx, &sdk.StopInstancesInput{InstanceIds: []string{*i.InstanceId}})

@@ -317,7 +317,7 @@ func (o *op) checkLaunchTags(p *plan, _ *runInstancesIn) error {
 func (o *op) launch(p *plan, index int) *instance {
 	i := &instance{
 		meta: o.make(kindInstance, p.tags["instance"]), Image: p.image.ID, Type: p.kind.ID, Key: p.spec.KeyName, Index: index, Token: p.token, Requester: p.requests,
-		Launched: o.now, Zone: p.subnet.Zone, Subnet: p.subnet.ID, VPC: p.subnet.VPC, Groups: p.groups, Address: o.nextAddress(), Public: p.public,
+		Launched: o.now, Zone: p.subnet.Zone, Subnet: p.subnet.ID, VPC: p.subnet.VPC, Groups: p.groups, Address: o.nextAddress(), Private: o.privateAddress(p.subnet, p.nics[0].PrivateIP), Public: p.public,
 		Root: p.image.Root, Profile: p.profile, UserData: or(p.spec.UserData, ""), ShutdownAction: cmp.Or(p.spec.ShutdownAction, "stop"),
 		NoStop: or(p.spec.NoStop, false), NoTermination: or(p.spec.NoTermination, false), Spot: p.spot, Spec: p.spec,
 		Architecture: p.image.Architecture, BootMode: p.image.BootMode, TPM: p.image.TPM, Virtualization: p.image.Virtualization, ENA: p.image.ENA, SRIOV: p.image.SRIOV,

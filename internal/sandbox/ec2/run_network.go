@@ -1,7 +1,9 @@
 package ec2
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -40,7 +42,10 @@ func (o *op) checkNetwork(p *plan, in *runInstancesIn) error {
 	if err := o.checkGroups(p, first.Groups); err != nil {
 		return err
 	}
-	return p.checkAddress(first.PrivateIP)
+	if first.PrivateIP != "" && p.count > 1 {
+		return api.Errorf("InvalidParameterCombination", "A private IP address can not be specified when launching multiple instances.")
+	}
+	return o.checkAddress(p, first.PrivateIP)
 }
 
 // checkInterfaces checks the list of interfaces by itself, and puts the primary first.
@@ -109,8 +114,8 @@ func (o *op) checkGroups(p *plan, ids []string) error {
 	return nil
 }
 
-// checkAddress checks an address that was asked for; see the package's doc for what becomes of it.
-func (p *plan) checkAddress(address string) error {
+// checkAddress checks an address in the subnet that was asked for.
+func (o *op) checkAddress(p *plan, address string) error {
 	if address == "" {
 		return nil
 	}
@@ -118,10 +123,67 @@ func (p *plan) checkAddress(address string) error {
 	if err != nil || p.subnet == nil {
 		return api.Errorf("InvalidParameterValue", "invalid value for parameter address: [%s]", address)
 	}
-	if block, err := netip.ParsePrefix(p.subnet.CIDR); err != nil || !block.Contains(a) {
+	block, err := netip.ParsePrefix(p.subnet.CIDR)
+	if err != nil || !block.Contains(a) {
 		return api.Errorf("InvalidParameterValue", "Address %s does not fall within the subnet's address range", address)
 	}
+	if reserved(block, a) {
+		return api.Errorf("InvalidParameterValue", "Address %s is in subnet's reserved address range", address)
+	}
+	if o.usedAddresses(p.subnet.VPC)[a] {
+		return api.Errorf("InvalidIPAddress.InUse", "Address %s is in use.", address)
+	}
 	return nil
+}
+
+// reserved reports whether AWS keeps an address of a subnet: the first four and the last.
+func reserved(block netip.Prefix, a netip.Addr) bool {
+	first := block.Masked().Addr()
+	for range 4 {
+		if a == first {
+			return true
+		}
+		first = first.Next()
+	}
+	return !block.Contains(a.Next())
+}
+
+// usedAddresses are those that interfaces in a VPC have.
+func (o *op) usedAddresses(vpc string) map[netip.Addr]bool {
+	used := map[netip.Addr]bool{}
+	for _, i := range o.r.Instances {
+		if i.VPC != vpc || i.State == terminated {
+			continue
+		}
+		used[i.private()] = true
+		for _, n := range i.Interfaces {
+			used[n.Address] = true
+		}
+	}
+	return used
+}
+
+// privateAddress is the one asked for, or one of the subnet that is free: any,
+// as on AWS, so that two sandboxes on this machine seldom choose the same.
+func (o *op) privateAddress(s *subnet, asked string) netip.Addr {
+	if a, err := netip.ParseAddr(asked); err == nil {
+		return a
+	}
+	block, err := netip.ParsePrefix(s.CIDR)
+	if err != nil {
+		return netip.Addr{}
+	}
+	used, size := o.usedAddresses(s.VPC), uint32(1)<<(32-block.Bits())
+	first := binary.BigEndian.Uint32(block.Masked().Addr().AsSlice())
+	at := rand.Uint32N(size)
+	for n := range size {
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], first+(at+n)%size)
+		if a := netip.AddrFrom4(b); !reserved(block, a) && !used[a] {
+			return a
+		}
+	}
+	return netip.Addr{} // the plan has seen to it that there is one
 }
 
 // nextAddress is one that no machine of the sandbox has had, nor one of
@@ -144,11 +206,11 @@ func (o *op) addInterfaces(i *instance, p *plan) {
 	for _, s := range p.nics {
 		n := &networkInterface{meta: o.make(kindInterface, p.tags["network-interface"]), Attachment: "eni-attach-" + random(17), Instance: i.ID, Index: *s.Index,
 			Description: s.Description, Groups: p.groups, Subnet: i.Subnet, VPC: i.VPC, Zone: i.Zone, DeleteOnTermination: or(s.DeleteOnTermination, true),
-			Address: i.Address, Public: i.Public && *s.Index == 0}
+			Address: i.private(), Public: i.Public && *s.Index == 0}
 		m := random(10)
 		n.MAC = fmt.Sprintf("02:%s:%s:%s:%s:%s", m[:2], m[2:4], m[4:6], m[6:8], m[8:])
 		if *s.Index > 0 {
-			n.Address = o.nextAddress()
+			n.Address = o.privateAddress(o.r.Subnets[i.Subnet], s.PrivateIP)
 			if len(s.Groups) > 0 {
 				n.Groups = s.Groups
 			}

@@ -93,9 +93,10 @@ func newPlace(t *testing.T) *place {
 	must("CreateLaunchTemplate LaunchTemplateName=template LaunchTemplateData.InstanceType=t3.micro", "launchTemplateId")
 	must("ImportKeyPair KeyName=key PublicKeyMaterial="+base64.StdEncoding.EncodeToString([]byte(ed25519Key)), "keyPairId")
 	must("ModifyInstanceAttribute InstanceId="+halted+" DisableApiTermination.Value=true", "return")
+	address := must("DescribeInstances InstanceId.1="+run, "privateIpAddress")
 	pending := must("CreateImage Name=pending InstanceId="+halted, "imageId")
 	p.names = strings.NewReplacer("IMAGE", image, "ARM", arm, "SUBNET", subnet, "VPC", vpc, "OTHER", other, "GROUP", group, "FAR", far, "RUNNING", run, "STOPPED", halted,
-		"VOLUME", volume, "FOREIGN", foreign, "MINE", mine, "SNAPSHOT", snapshot, "ROOT", root, "PENDING", pending)
+		"VOLUME", volume, "FOREIGN", foreign, "MINE", mine, "SNAPSHOT", snapshot, "ROOT", root, "PENDING", pending, "ADDRESS", address)
 	return p
 }
 
@@ -177,6 +178,9 @@ func TestCallsThatAreWrongGetAWSsErrorCodes(t *testing.T) {
 		{runLine + " TagSpecification.1.ResourceType=instance TagSpecification.1.Tag.1.Key=aws:x", "InvalidParameterValue", "reserved"},
 		{runLine + " TagSpecification.1.ResourceType=image TagSpecification.1.Tag.1.Key=x", "InvalidParameterValue", "taggable"},
 		{runLine + " PrivateIpAddress=10.9.9.9 SubnetId=SUBNET", "InvalidParameterValue", "address range"},
+		{runLine + " PrivateIpAddress=ADDRESS SubnetId=SUBNET", "InvalidIPAddress.InUse", "in use"},
+		{runLine + " PrivateIpAddress=172.31.0.3 SubnetId=SUBNET", "InvalidParameterValue", "reserved"},
+		{runLine + " MaxCount=2 PrivateIpAddress=172.31.0.9 SubnetId=SUBNET", "InvalidParameterCombination", "multiple"},
 
 		{"StartInstances InstanceId.1=i-0123456789abcdef0", "InvalidInstanceID.NotFound", ""},
 		{"RebootInstances InstanceId.1=STOPPED", "IncorrectInstanceState", ""},

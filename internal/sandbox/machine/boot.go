@@ -71,7 +71,7 @@ func (h *Host) mount(ctx context.Context, b *boot, spec Spec) error {
 	if err != nil {
 		return err
 	}
-	end := network.Endpoint{Outside: spec.Address, Inside: spec.Private, Group: spec.Network, Names: []string{spec.Hostname}, Allow: spec.Allow}
+	end := network.Endpoint{Outside: spec.Address, Inside: spec.Private, Group: spec.Network, Names: []string{spec.Hostname}, Near: spec.Near, Allow: spec.Allow}
 	h.mu.Lock()
 	shared := h.shared
 	h.mu.Unlock()

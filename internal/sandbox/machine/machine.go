@@ -21,7 +21,9 @@ type Spec struct {
 	// Private is the address that the machine has inside its network; default:
 	// 10.x.y.z, of Address's x.y.z.
 	Private netip.Addr
-	Region  string
+	// Near: this machine is to reach it at Private too, where it runs as root.
+	Near   bool
+	Region string
 	// Network names those machines that reach one another by their private
 	// addresses, which must be different (a VPC's id); default: Region.
 	Network string

@@ -28,9 +28,11 @@ const (
 type inbound struct {
 	port *Port
 	diag *os.File // asks which sockets listen
+	near bool     // this machine has the Inside address
 
 	mu        sync.Mutex
 	listeners map[uint16]*net.TCPListener // by the port inside
+	nearby    map[uint16]*net.TCPListener // those at the Inside address
 	shifted   map[uint16]bool             // those that have another port outside
 	told      map[uint16]bool             // those whose trouble was logged
 	conns     map[net.Conn]bool
@@ -44,7 +46,7 @@ func newInbound(ctx context.Context, p *Port) (*inbound, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &inbound{port: p, diag: diag, listeners: map[uint16]*net.TCPListener{}, shifted: map[uint16]bool{}, told: map[uint16]bool{},
+	return &inbound{port: p, diag: diag, listeners: map[uint16]*net.TCPListener{}, nearby: map[uint16]*net.TCPListener{}, shifted: map[uint16]bool{}, told: map[uint16]bool{},
 		conns: map[net.Conn]bool{}, changed: time.Now()}, nil
 }
 
@@ -94,7 +96,11 @@ func (in *inbound) update() {
 	for port, l := range in.listeners {
 		if !ports[port] {
 			l.Close()
+			if near := in.nearby[port]; near != nil {
+				near.Close()
+			}
 			delete(in.listeners, port)
+			delete(in.nearby, port)
 			delete(in.shifted, port)
 			in.changed = time.Now()
 		}
@@ -121,6 +127,16 @@ func (in *inbound) open(port uint16) {
 	in.listeners[port] = l
 	in.changed = time.Now()
 	in.wg.Go(func() { in.accept(l, port) })
+	if !in.near {
+		return
+	}
+	near, err := in.listenNear(port)
+	if err != nil {
+		in.tell(port, "listening on %s port %d: %v", in.port.Inside, port, err)
+		return
+	}
+	in.nearby[port] = near
+	in.wg.Go(func() { in.accept(near, port) })
 }
 
 func (in *inbound) listen(port uint16) (*net.TCPListener, error) {
@@ -161,8 +177,12 @@ func (in *inbound) accept(l *net.TCPListener, port uint16) {
 // connect joins a connection from outside to the program that listens inside.
 // One that the rules forbid by now, or that nobody takes, is reset.
 func (in *inbound) connect(c *net.TCPConn, port uint16) {
-	from, _ := netip.ParseAddrPort(c.RemoteAddr().String())
-	if !in.port.allows(from.Addr(), "tcp", port) {
+	peer, _ := netip.ParseAddrPort(c.RemoteAddr().String())
+	from := peer.Addr()
+	if from == in.port.Inside {
+		from = loopback // who connects to an address of its own comes from there
+	}
+	if !in.port.allows(from, "tcp", port) {
 		reset(c)
 		return
 	}
@@ -259,8 +279,10 @@ func (p *Port) dial(ctx context.Context, kind int, port uint16) (net.Conn, error
 func (in *inbound) close() {
 	in.mu.Lock()
 	in.closed = true
-	for _, l := range in.listeners {
-		l.Close()
+	for _, all := range []map[uint16]*net.TCPListener{in.listeners, in.nearby} {
+		for _, l := range all {
+			l.Close()
+		}
 	}
 	for c := range in.conns {
 		c.Close()

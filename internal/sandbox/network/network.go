@@ -39,6 +39,9 @@ type Endpoint struct {
 	// Group are those that reach one another by their Inside addresses: a VPC's name.
 	Group string
 	Names []string // host names that the group knows it by
+	// Near: this machine is to reach it at Inside too, if this user may bring that
+	// about, as the machines of a company reach a VPC that a VPN leads to.
+	Near bool
 	// Allow says whether a connection may come in; nil: all may. It is asked for each.
 	Allow func(from netip.Addr, protocol string, port uint16) bool
 	// AllowOut says whether a connection may go out; nil: all may.
@@ -109,6 +112,9 @@ func (s *Switch) Attach(ctx context.Context, c *rootfs.Container, e Endpoint) (*
 		p.inbound.close()
 		cancel()
 		return nil, err
+	}
+	if e.Near && e.Outside.IsValid() {
+		p.inbound.near = p.bringNear(life)
 	}
 	p.wg.Go(func() { p.inbound.watch(life) })
 	if device := c.Device(); device != nil {

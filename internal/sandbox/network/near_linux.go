@@ -1,0 +1,126 @@
+package network
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A container that nothing outside would reach is brought near: its Inside
+// address becomes one of this machine's own, on the loopback interface, as if a
+// VPN led to its network. It takes CAP_NET_ADMIN. The kernel forgets the address
+// soon after this process does, however it ends, since it is lent for a short
+// time again and again; what listens there is bound to the interface, so that
+// no other machine can come in.
+const (
+	lentFor   = 60 * time.Second
+	lendAgain = 20 * time.Second
+)
+
+// bringNear makes this machine reach the container at its Inside address, until
+// ctx ends. It reports whether that could be done.
+func (p *Port) bringNear(ctx context.Context) bool {
+	if err := lend(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, p.Inside); err != nil {
+		p.network.log("nothing on this machine reaches %s but its own containers: %v", p.Inside, err)
+		return false
+	}
+	p.wg.Go(func() {
+		again := time.NewTicker(lendAgain)
+		defer again.Stop()
+		for {
+			select {
+			case <-again.C:
+				if err := lend(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, p.Inside); err != nil {
+					p.network.log("keeping %s: %v", p.Inside, err)
+				}
+			case <-ctx.Done():
+				if err := lend(unix.RTM_DELADDR, 0, p.Inside); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+					p.network.log("giving up %s: %v", p.Inside, err)
+				}
+				return
+			}
+		}
+	})
+	return true
+}
+
+// lend adds an address to the loopback interface for a while, or removes it
+// (rtnetlink(7)).
+func lend(kind, flags uint16, address netip.Addr) error {
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Sendto(fd, lendRequest(kind, flags, uint32(lo.Index), address), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	buf := make([]byte, 4096)
+	n, _, err := unix.Recvfrom(fd, buf, 0)
+	if err != nil {
+		return err
+	}
+	messages, err := syscall.ParseNetlinkMessage(buf[:n])
+	if err != nil || len(messages) == 0 || len(messages[0].Data) < 4 {
+		return errors.Join(err, unix.EPROTO)
+	}
+	if code := -int32(binary.NativeEndian.Uint32(messages[0].Data)); code != 0 {
+		return fmt.Errorf("giving this machine the address: %w", syscall.Errno(code))
+	}
+	return nil
+}
+
+func lendRequest(kind, flags uint16, index uint32, address netip.Addr) []byte {
+	bits := uint8(address.BitLen())
+	family := uint8(unix.AF_INET)
+	if address.Is6() {
+		family = unix.AF_INET6
+	}
+	var body []byte
+	head := unix.IfAddrmsg{Family: family, Prefixlen: bits, Scope: unix.RT_SCOPE_HOST, Index: index}
+	body = append(body, unsafe.Slice((*byte)(unsafe.Pointer(&head)), unsafe.Sizeof(head))...)
+	attribute := func(kind uint16, value []byte) {
+		body = binary.NativeEndian.AppendUint16(body, uint16(4+len(value)))
+		body = binary.NativeEndian.AppendUint16(body, kind)
+		body = append(body, value...)
+	}
+	attribute(unix.IFA_LOCAL, address.AsSlice())
+	attribute(unix.IFA_ADDRESS, address.AsSlice())
+	if kind == unix.RTM_NEWADDR {
+		var life []byte // struct ifa_cacheinfo: preferred, valid, two that the kernel fills
+		for _, seconds := range []uint32{uint32(lentFor.Seconds()), uint32(lentFor.Seconds()), 0, 0} {
+			life = binary.NativeEndian.AppendUint32(life, seconds)
+		}
+		attribute(unix.IFA_CACHEINFO, life)
+	}
+	message := binary.NativeEndian.AppendUint32(nil, uint32(unix.NLMSG_HDRLEN+len(body)))
+	message = binary.NativeEndian.AppendUint16(message, kind)
+	message = binary.NativeEndian.AppendUint16(message, flags|unix.NLM_F_REQUEST|unix.NLM_F_ACK)
+	message = append(message, make([]byte, 8)...) // sequence, port: the kernel's answer needs neither
+	return append(message, body...)
+}
+
+// listenNear listens at the Inside address for what comes from this machine.
+func (in *inbound) listenNear(port uint16) (*net.TCPListener, error) {
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		return errors.Join(c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), "lo") }), err)
+	}}
+	l, err := config.Listen(context.Background(), "tcp", netip.AddrPortFrom(in.port.Inside, port).String())
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.TCPListener), nil
+}
