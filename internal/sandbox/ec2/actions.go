@@ -60,6 +60,11 @@ func (x *Control) networkActions() map[string]api.Action {
 		"AuthorizeSecurityGroupEgress":  act(x, (*op).authorizeEgress),
 		"RevokeSecurityGroupIngress":    act(x, (*op).revokeIngress),
 		"RevokeSecurityGroupEgress":     act(x, (*op).revokeEgress),
+		"ModifySecurityGroupRules":      act(x, (*op).modifyRules),
+		"ModifyVpcAttribute":            act(x, (*op).modifyVpc),
+
+		"UpdateSecurityGroupRuleDescriptionsIngress": act(x, (*op).describeIngressAgain),
+		"UpdateSecurityGroupRuleDescriptionsEgress":  act(x, (*op).describeEgressAgain),
 	}
 }
 
@@ -76,6 +81,10 @@ func (x *Control) instanceActions() map[string]api.Action {
 		"DescribeInstanceAttribute":              act(x, (*op).describeInstanceAttribute),
 		"ModifyInstanceMetadataOptions":          act(x, (*op).modifyMetadata),
 		"GetConsoleOutput":                       act(x, (*op).console),
+		"GetPasswordData":                        act(x, (*op).password),
+		"MonitorInstances":                       act(x, (*op).monitor),
+		"UnmonitorInstances":                     act(x, (*op).unmonitor),
+		"ModifyInstanceCreditSpecification":      act(x, (*op).modifyCredits),
 		"DescribeInstanceCreditSpecifications":   act(x, (*op).describeCredits),
 		"AssociateIamInstanceProfile":            act(x, (*op).associateProfile),
 		"DisassociateIamInstanceProfile":         act(x, (*op).disassociateProfile),

@@ -249,6 +249,25 @@ func (o *op) instanceFields() fields[*instance] {
 	f["owner-id"] = one(func(i *instance) string { return i.Owner })
 	f["requester-id"] = one(func(i *instance) string { return i.Requester })
 	f["network-interface.network-interface-id"] = func(i *instance) []string { return []string{i.Interfaces[0].ID} }
+	f["usage-operation"] = one(func(*instance) string { return "RunInstances" })
+	for name, get := range map[string]func(*networkInterface, *instance) string{
+		"addresses.private-ip-address": func(n *networkInterface, _ *instance) string { return n.Address.String() },
+		"private-dns-name":             func(n *networkInterface, _ *instance) string { return o.r.privateName(n.Address) },
+		"mac-address":                  func(n *networkInterface, _ *instance) string { return n.MAC },
+		"availability-zone":            func(n *networkInterface, _ *instance) string { return n.Zone },
+		"status":                       func(*networkInterface, *instance) string { return "in-use" },
+		"association.public-ip": func(n *networkInterface, i *instance) string {
+			return or(o.interfaceXML(n, i).Association, associationXML{}).PublicIP
+		},
+	} {
+		f["network-interface."+name] = func(i *instance) []string {
+			var values []string
+			for _, n := range i.Interfaces {
+				values = append(values, get(n, i))
+			}
+			return values
+		}
+	}
 	f["network-interface.subnet-id"], f["network-interface.vpc-id"] = f["subnet-id"], f["vpc-id"]
 	return f
 }

@@ -14,6 +14,8 @@ type vpc struct {
 	meta
 	CIDR    string
 	Default bool
+	NoDNS   bool  // no name server
+	Names   *bool // public host names; nil: a default VPC has them
 }
 
 // A subnet is a part of a VPC in one zone.
@@ -220,13 +222,35 @@ func (o *op) describeVpcAttribute(in *vpcAttributeIn) (*vpcAttributeOut, error) 
 	out := &vpcAttributeOut{VpcID: v.ID}
 	switch in.Attribute {
 	case "enableDnsSupport":
-		out.DNSSupport = &boolValue{true}
+		out.DNSSupport = &boolValue{!v.NoDNS}
 	case "enableDnsHostnames":
-		out.DNSHostnames = &boolValue{v.Default}
+		out.DNSHostnames = &boolValue{or(v.Names, v.Default)}
 	default:
 		return nil, api.Errorf("InvalidParameterValue", "Value (%s) for parameter attribute is invalid. Unknown attribute.", in.Attribute)
 	}
 	return out, nil
+}
+
+type modifyVpcIn struct {
+	VpcID        string     `q:"VpcId,required"`
+	DNSSupport   *boolValue `q:"EnableDnsSupport"`
+	DNSHostnames *boolValue `q:"EnableDnsHostnames"`
+}
+
+// modifyVpc sets one attribute of a VPC. Machines here have names and a name server in any case.
+func (o *op) modifyVpc(in *modifyVpcIn) (*returned, error) {
+	v, err := find(o, kindVPC, o.r.VPCs, in.VpcID)
+	switch {
+	case err != nil:
+		return nil, err
+	case (in.DNSSupport == nil) == (in.DNSHostnames == nil):
+		return nil, api.Errorf("InvalidParameterCombination", "Exactly one of the attributes must be specified")
+	case in.DNSSupport != nil:
+		v.NoDNS = !in.DNSSupport.Value
+	default:
+		v.Names = &in.DNSHostnames.Value
+	}
+	return ok(), nil
 }
 
 // free is how many addresses of the subnet no interface has; AWS keeps five.
