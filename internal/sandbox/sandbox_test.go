@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"log"
@@ -61,6 +62,73 @@ func TestAFolderKeepsTheStateForTheNextStart(t *testing.T) {
 	second := sandboxtest.StartWith(t, sandbox.Options{Dir: dir})
 	if err := create(second); err == nil || !strings.Contains(err.Error(), "EntityAlreadyExists") {
 		t.Errorf("the role is forgotten: %v", err)
+	}
+}
+
+// A disk that is full, and a process that is killed while it writes.
+func TestAStateThatCannotBeWrittenIsToldAndTheOldOneStays(t *testing.T) {
+	dir := t.TempDir()
+	first, err := sandbox.Start(t.Context(), sandbox.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := ec2.NewFromConfig(sandboxtest.Config(first, "us-east-1"))
+	group := func(name string) error {
+		_, err := c.CreateSecurityGroup(t.Context(), &ec2.CreateSecurityGroupInput{GroupName: &name, Description: &name})
+		return err
+	}
+	if err := group("kept"); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(filepath.Join(dir, "state/ec2.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := filepath.Join(dir, "state")
+	// A folder that is not there fails as a full disk does, without mounting one.
+	if err := os.Rename(state, state+".aside"); err != nil {
+		t.Fatal(err)
+	}
+	if err := group("lost"); err == nil || !strings.Contains(err.Error(), "InternalError") {
+		t.Errorf("the state was not written: %v", err)
+	}
+	if err := os.Rename(state+".aside", state); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(filepath.Join(state, "ec2.json")); err != nil || !bytes.Equal(data, whole) {
+		t.Errorf("the old state is not what it was: %v", err)
+	}
+	if err := group("last"); err != nil { // there is room again
+		t.Errorf("with room again: %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// What a writer left that was killed half-way is nothing to the next.
+	for _, name := range []string{"ec2.json.new", "ec2.json.tmp-1"} {
+		if err := os.WriteFile(filepath.Join(state, name), whole[:len(whole)/2], 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second := sandboxtest.StartWith(t, sandbox.Options{Dir: dir})
+	c = ec2.NewFromConfig(sandboxtest.Config(second, "us-east-1"))
+	for name, code := range map[string]string{"kept": "Duplicate", "last": "Duplicate"} {
+		if err := group(name); err == nil || !strings.Contains(err.Error(), code) {
+			t.Errorf("%s is forgotten: %v", name, err)
+		}
+	}
+}
+
+func TestAStateThatIsNoneNamesItsFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "state"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "state/ec2.json"), []byte(`{"Seq": 1, "Reg`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := sandbox.Start(t.Context(), sandbox.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "state of ec2 in "+dir) {
+		t.Errorf("it starts with half a state: %v, %v", s, err)
 	}
 }
 
