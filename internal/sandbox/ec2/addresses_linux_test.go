@@ -68,7 +68,7 @@ func (l *lab) subnet(id *string) netip.Prefix {
 	return netip.MustParsePrefix(*out.Subnets[0].CidrBlock)
 }
 
-func TestAMachineWithoutAPublicAddressIsReachedByThisMachineAlone(t *testing.T) {
+func TestThisMachineReachesAnInstanceAtItsPrivateAddressWhileItRuns(t *testing.T) {
 	need.Root(t)
 	l := newLab(t)
 	i := l.run(nil, func(in *sdk.RunInstancesInput) {

@@ -11,11 +11,12 @@
 // them; they know its private name too. Its public address is 127.x.y.z, which is
 // how this machine reaches it; inside a machine such an address is its own.
 //
-// An instance without a public address is reached at its private one, by this
-// machine alone, as if a VPN led to the VPC: where bake runs as root it lends
-// itself the address, on the loopback interface, for as long as the instance
-// runs. Without root it is reached as it is on AWS without a VPN: through another
-// instance, or through Session Manager.
+// This machine alone reaches an instance at its private address too, as if a VPN
+// led to the VPC: where bake runs as root it lends itself the address, on the
+// loopback interface, for as long as the instance runs, unless it lies in a
+// network of this machine's own. Without root an instance that has no public
+// address is reached as it is on AWS without a VPN: through another instance, or
+// through Session Manager.
 //
 // Security groups are obeyed: a connection to a machine is let in if a rule of
 // its groups lets it in. The rest of the network (route tables, gateways) is

@@ -117,3 +117,30 @@ func TestInstancesAreFoundByWhatTheirInterfacesHave(t *testing.T) {
 		}
 	}
 }
+
+// Packer's amazon-ebssurrogate registers its images so.
+func TestAnImageRegisteredWithGP2IsLaunched(t *testing.T) {
+	c, ctx := start(t, ec2.Options{}).in("us-east-1"), t.Context()
+	snapshot := amazonLinux(t, c).BlockDeviceMappings[0].Ebs.SnapshotId
+	made, err := c.RegisterImage(ctx, &sdk.RegisterImageInput{Name: aws.String("registered"), Architecture: "x86_64", RootDeviceName: aws.String("/dev/xvda"),
+		VirtualizationType: aws.String("hvm"), EnaSupport: aws.Bool(true), BootMode: "uefi", TpmSupport: "v2.0", ImdsSupport: "v2.0",
+		BlockDeviceMappings: []types.BlockDeviceMapping{
+			{DeviceName: aws.String("/dev/xvda"), Ebs: &types.EbsBlockDevice{SnapshotId: snapshot, VolumeType: "gp2"}},
+			{DeviceName: aws.String("/dev/sdf"), Ebs: &types.EbsBlockDevice{VolumeSize: aws.Int32(500), VolumeType: "gp2"}}}})
+	want(t, err, "")
+	m := describeImage(t, c, *made.ImageId)
+	for _, d := range m.BlockDeviceMappings {
+		if d.Ebs.Iops != nil {
+			t.Errorf("%s has %d IOPS in the image", *d.DeviceName, *d.Ebs.Iops)
+		}
+	}
+	i := launch(t, c, func(in *sdk.RunInstancesInput) { in.ImageId = made.ImageId })
+	if i.BootMode != "uefi" || i.TpmSupport == nil || *i.TpmSupport != "v2.0" || !*i.EnaSupport || i.MetadataOptions.HttpTokens != "required" {
+		t.Errorf("the instance has boot mode %s, TPM %s, ENA %v, tokens %s", i.BootMode, aws.ToString(i.TpmSupport), *i.EnaSupport, i.MetadataOptions.HttpTokens)
+	}
+	volumes, err := c.DescribeVolumes(ctx, &sdk.DescribeVolumesInput{Filters: []types.Filter{{Name: aws.String("attachment.device"), Values: []string{"/dev/sdf"}}}})
+	want(t, err, "")
+	if got := *volumes.Volumes[0].Iops; got != 1500 {
+		t.Errorf("the volume has %d IOPS, want three for each GiB", got)
+	}
+}

@@ -117,7 +117,7 @@ func (x *Control) start(ctx context.Context, id string, g *guest) {
 // specOf is the machine that the instance stands for.
 func (x *Control) specOf(r *region, i *instance) machine.Spec {
 	data, _ := base64.StdEncoding.DecodeString(i.UserData) // it was checked when it came
-	s := machine.Spec{ID: i.ID, Address: i.Address, Private: i.Private, Network: i.VPC, Near: !i.Public, Region: r.Name, UserData: data, FirstBoot: !i.Booted,
+	s := machine.Spec{ID: i.ID, Address: i.Address, Private: i.Private, Network: i.VPC, Near: true, Region: r.Name, UserData: data, FirstBoot: !i.Booted,
 		Allow: func(from netip.Addr, protocol string, port uint16) bool { return x.allows(i.ID, from, protocol, port) },
 		Ended: func(rebooting bool) { x.ended(i.ID, rebooting) }}
 	if m := r.Images[i.Image]; m != nil {

@@ -98,6 +98,7 @@ func (o *op) capture(m *image, i *instance, asked []blockDevice, tags []tag) (ma
 			if d, err = o.device(d, m); err != nil {
 				return nil, err
 			}
+			d.Ebs.inImage()
 		}
 		m.Devices = append(m.Devices, d)
 	}
@@ -143,10 +144,16 @@ func (v *volume) device(a *attachment, over *blockDevice) (blockDevice, error) {
 	}
 	g, err := g.complete()
 	e.Size, e.Type, e.IOPS, e.Throughput = &g.Size, g.Type, g.IOPS, g.Throughput
-	if g.Type == "gp2" {
+	e.inImage()
+	return blockDevice{Device: a.Device, Ebs: e}, err
+}
+
+// inImage makes a volume's mapping an image's, which has no IOPS of gp2: they
+// follow from the size, and a launch may not ask for them.
+func (e *ebsDevice) inImage() {
+	if e.Type == "gp2" {
 		e.IOPS = nil
 	}
-	return blockDevice{Device: a.Device, Ebs: e}, err
 }
 
 type registerImageIn struct {
@@ -206,6 +213,7 @@ func (o *op) registerImage(in *registerImageIn) (*imageID, error) {
 			if d, err = o.device(d, nil); err != nil {
 				return nil, err
 			}
+			d.Ebs.inImage()
 		}
 		m.Devices = append(m.Devices, d)
 	}

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -14,8 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A container that nothing outside would reach is brought near: its Inside
-// address becomes one of this machine's own, on the loopback interface, as if a
+// A container is brought near: its Inside address becomes one of this machine's own, on the loopback interface, as if a
 // VPN led to its network. It takes CAP_NET_ADMIN. The kernel forgets the address
 // soon after this process does, however it ends, since it is lent for a short
 // time again and again; what listens there is bound to the interface, so that
@@ -28,7 +30,11 @@ const (
 // bringNear makes this machine reach the container at its Inside address, until
 // ctx ends. It reports whether that could be done.
 func (p *Port) bringNear(ctx context.Context) bool {
-	if err := lend(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, p.Inside); err != nil {
+	err := elsewhere(p.Inside)
+	if err == nil {
+		err = lend(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, p.Inside)
+	}
+	if err != nil {
 		p.network.log("nothing on this machine reaches %s but its own containers: %v", p.Inside, err)
 		return false
 	}
@@ -50,6 +56,29 @@ func (p *Port) bringNear(ctx context.Context) bool {
 		}
 	})
 	return true
+}
+
+// elsewhere is an error if this machine has a route to the address other than
+// the one to everywhere: a network of its own, of a Docker engine or a VPN, that
+// the loopback interface must not hide.
+func elsewhere(a netip.Addr) error {
+	data, err := os.ReadFile("/proc/net/route")
+	if err != nil {
+		return nil // it has no IPv4
+	}
+	wanted := binary.NativeEndian.Uint32(a.AsSlice()) // as the file has it: the network's order read as this machine's
+	for line := range strings.Lines(string(data)) {
+		f := strings.Fields(line)
+		if len(f) < 8 {
+			continue
+		}
+		to, err1 := strconv.ParseUint(f[1], 16, 32)
+		mask, err2 := strconv.ParseUint(f[7], 16, 32)
+		if errors.Join(err1, err2) == nil && mask != 0 && uint64(wanted)&mask == to {
+			return fmt.Errorf("it is in a network of this machine's own, that of %s", f[0])
+		}
+	}
+	return nil
 }
 
 // lend adds an address to the loopback interface for a while, or removes it
