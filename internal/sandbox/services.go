@@ -3,6 +3,7 @@ package sandbox
 import (
 	"encoding/json"
 	"path/filepath"
+	"strings"
 
 	"bake/internal/sandbox/api"
 	"bake/internal/sandbox/authorize"
@@ -44,11 +45,14 @@ type Services struct {
 	ECS        *ecs.T
 	Scaling    *scaling.T
 	CloudWatch *cloudwatch.T
+	// Rights is what callers with policies were allowed and refused.
+	Rights *authorize.Record
 }
 
 // make makes all services, those that others ask first. log is told of what no
 // caller hears of: a disk that cannot be made, a port that is taken.
 func (s *Services) make(w *api.World, log func(format string, args ...any)) ([]part, error) {
+	s.Rights = new(authorize.Record)
 	s.IAM = iam.New(w)
 	s.STS = sts.New(w, s.IAM)
 	s.KMS = kms.New(w)
@@ -78,5 +82,18 @@ func (s Services) Caller(accessKey string) (api.Caller, bool) {
 
 // guard decides by the policies of callers that IAM knows.
 func (s *Services) guard() *authorize.Guard {
-	return &authorize.Guard{Identities: s.IAM, Sessions: s.STS, Tags: s.EC2.TagsOf, Key: s.KMS.Resolve}
+	return &authorize.Guard{Identities: s.IAM, Sessions: s.STS, Tags: s.tagsOf, Key: s.KMS.Resolve, Aliases: s.KMS.Aliases, Record: s.Rights}
+}
+
+// tagsOf returns the tags of a resource, by its ARN, or by its id in EC2.
+func (s *Services) tagsOf(account, region, id string) map[string]string {
+	switch parts := strings.SplitN(id, ":", 4); {
+	case len(parts) < 4:
+		return s.EC2.TagsOf(account, region, id)
+	case parts[2] == "ecr" || parts[2] == "ecr-public":
+		return s.ECR.TagsOf(id)
+	case parts[2] == "ecs":
+		return s.ECS.TagsOf(id)
+	}
+	return nil
 }

@@ -36,22 +36,34 @@ type Sessions interface {
 type Guard struct {
 	Identities Identities
 	Sessions   Sessions
-	// Tags returns the tags of an EC2 resource, by its id or a key pair's name; nil: none are known.
+	// Tags returns the tags of an EC2 resource, by its id or a key pair's name, and of
+	// others by their ARN; nil: none are known.
 	Tags func(account, region, id string) map[string]string
 	// Key returns the ARN of a KMS key; nil: keys are not looked at.
 	Key func(account, region, idOrAlias string) (arn string, err error)
+	// Aliases returns the aliases of the key with an ARN; nil: none are known.
+	Aliases func(arn string) []string
+	// Record is told of every decision about a caller that IAM knows; may be nil.
+	Record *Record
 }
 
 // A need is one action on one resource.
 type need struct {
 	action, resource string
 	context          map[string][]string // besides the call's
+	unheeded         bool                // somebody else decides, who knows more
 }
 
 // Allowed reports whether a caller's policies allow an action on a resource.
 func (g *Guard) Allowed(account, caller, action, resource string) bool {
 	documents, known := g.Identities.Policies(account, caller)
-	return !known || policy.Decide(documents, policy.Request{Action: action, Resource: resource, Context: map[string][]string{}}) == policy.Allowed
+	if !known {
+		return true
+	}
+	request := policy.Request{Action: action, Resource: resource, Context: map[string][]string{}}
+	effect := policy.Decide(documents, request)
+	g.Record.note(Decision{caller, request, effect})
+	return effect == policy.Allowed
 }
 
 // Authorize refuses a call, as an *api.Error, that the caller's policies do not
@@ -72,12 +84,13 @@ func (g *Guard) Authorize(_ context.Context, c *api.Call, r *api.Request) error 
 	for _, n := range g.needs(c, r) {
 		request := policy.Request{Action: n.action, Resource: n.resource, Context: maps.Clone(call)}
 		maps.Copy(request.Context, n.context)
-		effect := policy.Decide(documents, request)
+		effect, kind := policy.Decide(documents, request), "identity-based"
+		g.Record.note(Decision{c.Caller, request, effect})
 		if effect == policy.Allowed && limits != nil {
-			effect = policy.Decide(limits, request)
+			effect, kind = policy.Decide(limits, request), "session"
 		}
-		if effect != policy.Allowed {
-			return refuse(c, r.Protocol, request, effect)
+		if effect != policy.Allowed && !n.unheeded {
+			return refuse(c, r.Protocol, request, effect, kind)
 		}
 	}
 	return nil
@@ -101,11 +114,12 @@ func global(c *api.Call, s sts.Session) map[string][]string {
 	return all
 }
 
-// refuse words a refusal as the protocol and AWS's services do.
-func refuse(c *api.Call, p api.Protocol, r policy.Request, effect policy.Effect) error {
-	why := "because no identity-based policy allows the " + r.Action + " action"
+// refuse words a refusal as the protocol and AWS's services do. Kind is that of
+// the policy which does not allow it.
+func refuse(c *api.Call, p api.Protocol, r policy.Request, effect policy.Effect, kind string) error {
+	why := "because no " + kind + " policy allows the " + r.Action + " action"
 	if effect == policy.Denied {
-		why = "with an explicit deny in an identity-based policy"
+		why = "with an explicit deny in " + article(kind) + " " + kind + " policy"
 	}
 	message := fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s", c.Caller, r.Action, r.Resource, why)
 	switch p {
@@ -116,6 +130,13 @@ func refuse(c *api.Call, p api.Protocol, r policy.Request, effect policy.Effect)
 		return &api.Error{Code: "AccessDenied", Message: message, Status: http.StatusForbidden}
 	}
 	return &api.Error{Code: "AccessDeniedException", Message: message, Status: http.StatusBadRequest}
+}
+
+func article(word string) string {
+	if strings.HasPrefix(word, "i") {
+		return "an"
+	}
+	return "a"
 }
 
 type item struct {

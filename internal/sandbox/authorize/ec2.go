@@ -60,20 +60,23 @@ func (g *Guard) ec2Needs(c *api.Call, r *api.Request) []need {
 		if kind == "key-pair" && r.Form.Get("KeyName") != "" {
 			id = r.Form.Get("KeyName") // ARNs of key pairs have names, which are known beforehand
 		}
-		all = append(all, need{action, ec2Resource(c, kind, id), born(tags[kind])})
+		all = append(all, need{action: action, resource: ec2Resource(c, kind, id), context: born(tags[kind])})
 	}
 	for _, n := range g.named(c, r) {
 		n.action = action
 		all = append(all, n)
 	}
+	if id := r.Form.Get("SourceImageId"); id != "" { // the image that is copied, in its own region
+		all = append(all, need{action: action, resource: "arn:aws:ec2:" + r.Form.Get("SourceRegion") + "::image/" + id, context: map[string][]string{}})
+	}
 	if len(all) == 0 {
-		all = append(all, need{action, "*", map[string][]string{}})
+		all = append(all, need{action: action, resource: "*", context: map[string][]string{}})
 	}
 	if c.Action != "CreateTags" {
 		for _, kind := range kindsTagged {
 			context := born(tags[kind])
 			context["ec2:createaction"] = []string{c.Action}
-			all = append(all, need{"ec2:CreateTags", ec2Resource(c, kind, "*"), context})
+			all = append(all, need{action: "ec2:CreateTags", resource: ec2Resource(c, kind, "*"), context: context})
 		}
 	} else {
 		for i := range all {
@@ -96,12 +99,7 @@ func (g *Guard) named(c *api.Call, r *api.Request) []need {
 		}
 		seen[kind+id] = true
 		context := map[string][]string{}
-		if g.Tags != nil {
-			for k, v := range g.Tags(c.Account, c.Region, id) {
-				context["aws:resourcetag/"+strings.ToLower(k)] = []string{v}
-				context["ec2:resourcetag/"+strings.ToLower(k)] = []string{v}
-			}
-		}
+		g.tagContext(c, id, context)
 		all = append(all, need{resource: ec2Resource(c, kind, id), context: context})
 	}
 	for name, values := range r.Form {
@@ -163,7 +161,7 @@ func (g *Guard) profileNeeds(c *api.Call, r *api.Request) []need {
 	if !ok {
 		return nil // EC2 refuses the profile itself
 	}
-	return []need{{"iam:PassRole", role, map[string][]string{"iam:passedtoservice": {"ec2.amazonaws.com"}}}}
+	return []need{pass(role, "ec2.amazonaws.com")}
 }
 
 // keyNeeds is what EBS does with a KMS key for the caller.
@@ -180,12 +178,10 @@ func (g *Guard) keyNeeds(c *api.Call, r *api.Request) []need {
 		if err != nil {
 			continue // EC2 refuses the key itself
 		}
-		context := map[string][]string{"kms:grantisforawsresource": {"true"}, "kms:viaservice": {"ec2." + c.Region + ".amazonaws.com"}}
-		if strings.Contains(values[0], "alias/") {
-			context["kms:resourcealiases"] = []string{values[0][strings.Index(values[0], "alias/"):]}
-		}
+		context := g.keyContext(arn)
+		context["kms:grantisforawsresource"], context["kms:viaservice"] = []string{"true"}, []string{"ec2." + c.Region + ".amazonaws.com"}
 		for _, action := range []string{"kms:CreateGrant", "kms:GenerateDataKeyWithoutPlaintext", "kms:DescribeKey"} {
-			all = append(all, need{action, arn, context})
+			all = append(all, need{action: action, resource: arn, context: context})
 		}
 	}
 	slices.SortFunc(all, func(a, b need) int { return strings.Compare(a.action+a.resource, b.action+b.resource) })

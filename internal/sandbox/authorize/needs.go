@@ -2,6 +2,8 @@ package authorize
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 
 	"bake/internal/sandbox/api"
@@ -13,8 +15,11 @@ func (g *Guard) needs(c *api.Call, r *api.Request) []need {
 	case "ec2":
 		return g.ec2Needs(c, r)
 	case "sts": // AssumeRole is decided by STS, with the role's trust policy
-		if c.Action == "DecodeAuthorizationMessage" {
+		switch c.Action {
+		case "DecodeAuthorizationMessage":
 			return []need{{action: "sts:" + c.Action, resource: "*"}}
+		case "AssumeRole":
+			return []need{{action: "sts:" + c.Action, resource: r.Form.Get("RoleArn"), unheeded: true}}
 		}
 		return nil
 	case "iam":
@@ -50,12 +55,12 @@ func iamNeeds(c *api.Call, r *api.Request) []need {
 	if arn := r.Form.Get("PolicyArn"); arn != "" && resource == "*" {
 		resource = arn
 	}
-	all := []need{{"iam:" + c.Action, resource, nil}}
+	all := []need{{action: "iam:" + c.Action, resource: resource}}
 	if c.Action == "AddRoleToInstanceProfile" {
-		all = append(all, need{"iam:PassRole", "arn:aws:iam::" + c.Account + ":role/" + r.Form.Get("RoleName"), map[string][]string{"iam:passedtoservice": {"ec2.amazonaws.com"}}})
+		all = append(all, pass("arn:aws:iam::"+c.Account+":role/"+r.Form.Get("RoleName"), "ec2.amazonaws.com"))
 	}
 	if r.Form.Has("Tags.member.1.Key") && strings.HasPrefix(c.Action, "Create") {
-		all = append(all, need{"iam:Tag" + strings.TrimPrefix(c.Action, "Create"), resource, nil})
+		all = append(all, need{action: "iam:Tag" + strings.TrimPrefix(c.Action, "Create"), resource: resource})
 	}
 	return all
 }
@@ -66,11 +71,11 @@ func formNeeds(c *api.Call, r *api.Request) []need {
 	var all []need
 	for _, values := range r.Form {
 		if strings.HasPrefix(values[0], "arn:aws:"+c.Service+":") && !strings.HasPrefix(c.Action, "Describe") {
-			all = append(all, need{action, values[0], nil})
+			all = append(all, need{action: action, resource: values[0]})
 		}
 	}
 	if all == nil {
-		return []need{{action, "*", nil}}
+		return []need{{action: action, resource: "*"}}
 	}
 	return all
 }
@@ -87,24 +92,117 @@ func (g *Guard) jsonNeeds(c *api.Call, body map[string]any) []need {
 		resources = []string{"*"}
 	}
 	context := born(jsonTags(body))
+	maps.Copy(context, g.serviceContext(c, body))
 	var all []need
 	for _, resource := range resources {
-		all = append(all, need{action, resource, context})
+		one := maps.Clone(context)
+		g.tagContext(c, resource, one)
+		all = append(all, need{action: action, resource: resource, context: one})
 	}
-	creates := strings.HasPrefix(c.Action, "Create") || strings.HasPrefix(c.Action, "Register") || strings.HasPrefix(c.Action, "Run") || c.Action == "PutParameter"
-	if tagger := taggers()[c.Service]; tagger != "" && creates && len(context) > 0 {
-		created := map[string][]string{"ecs:createaction": {c.Action}}
-		for k, v := range context {
-			created[k] = v
-		}
-		for _, resource := range resources {
-			all = append(all, need{prefix(c.Service) + ":" + tagger, resource, created})
-		}
-	}
-	if c.Service == "ecs" {
+	all = append(all, tagging(c, body, resources)...)
+	switch c.Service {
+	case "ecs":
 		all = append(all, passed(body)...)
+	case "ecr":
+		all = append(all, g.sealing(c, body)...)
+	case "ecr-public":
+		if c.Action == "GetAuthorizationToken" {
+			all = append(all, need{action: "sts:GetServiceBearerToken", resource: "*", context: map[string][]string{"sts:awsservicename": {"ecr-public.amazonaws.com"}}})
+		}
 	}
 	return all
+}
+
+// tagContext is what a resource is tagged with.
+func (g *Guard) tagContext(c *api.Call, id string, context map[string][]string) {
+	if g.Tags == nil {
+		return
+	}
+	service := prefix(c.Service)
+	for k, v := range g.Tags(c.Account, c.Region, id) {
+		context["aws:resourcetag/"+strings.ToLower(k)] = []string{v}
+		context[service+":resourcetag/"+strings.ToLower(k)] = []string{v}
+	}
+}
+
+// tagging is the right to tag what a call makes.
+func tagging(c *api.Call, body map[string]any, resources []string) []need {
+	creates := strings.HasPrefix(c.Action, "Create") || strings.HasPrefix(c.Action, "Register") || strings.HasPrefix(c.Action, "Run") || c.Action == "PutParameter"
+	context := born(jsonTags(body))
+	tagger := taggers()[c.Service]
+	if tagger == "" || !creates || len(context) == 0 {
+		return nil
+	}
+	context["ecs:createaction"] = []string{c.Action}
+	if c.Action == "RunTask" { // not the definition, but what is made of it
+		resources = []string{"arn:aws:ecs:" + c.Region + ":" + c.Account + ":task/" + clusterName(body) + "/*"}
+	}
+	var all []need
+	for _, resource := range resources {
+		all = append(all, need{action: prefix(c.Service) + ":" + tagger, resource: resource, context: context})
+	}
+	return all
+}
+
+// sealing is what ECR does with the key that a new repository is encrypted with.
+func (g *Guard) sealing(c *api.Call, body map[string]any) []need {
+	e, _ := body["encryptionConfiguration"].(map[string]any)
+	key, _ := e["kmsKey"].(string)
+	if c.Action != "CreateRepository" || key == "" || g.Key == nil {
+		return nil
+	}
+	arn, err := g.Key(c.Account, c.Region, key)
+	if err != nil {
+		return nil // ECR refuses the key itself
+	}
+	context := g.keyContext(arn)
+	context["kms:viaservice"] = []string{"ecr." + c.Region + ".amazonaws.com"}
+	var all []need
+	for _, action := range []string{"kms:CreateGrant", "kms:DescribeKey", "kms:RetireGrant"} {
+		all = append(all, need{action: action, resource: arn, context: context})
+	}
+	return all
+}
+
+// keyContext is what conditions ask of a KMS key.
+func (g *Guard) keyContext(arn string) map[string][]string {
+	context := map[string][]string{}
+	if g.Aliases != nil {
+		if all := g.Aliases(arn); len(all) > 0 {
+			context["kms:resourcealiases"] = all
+		}
+	}
+	return context
+}
+
+// serviceContext is what a service's own condition keys say of a call.
+func (g *Guard) serviceContext(c *api.Call, body map[string]any) map[string][]string {
+	text := func(member string) string { s, _ := body[member].(string); return s }
+	context := map[string][]string{}
+	switch c.Service {
+	case "ecs":
+		context["ecs:cluster"] = []string{"arn:aws:ecs:" + c.Region + ":" + c.Account + ":cluster/" + clusterName(body)}
+	case "application-autoscaling":
+		context["application-autoscaling:service-namespace"] = []string{text("ServiceNamespace")}
+	case "kms":
+		if g.Key != nil {
+			if arn, err := g.Key(c.Account, c.Region, text("KeyId")); err == nil {
+				context = g.keyContext(arn)
+			}
+		}
+		if c.Action != "CreateGrant" {
+			break
+		}
+		context["kms:granteeprincipal"] = []string{text("GranteePrincipal")}
+		context["kms:grantisforawsresource"] = []string{"false"}
+		operations, _ := body["Operations"].([]any)
+		for _, o := range operations {
+			if s, ok := o.(string); ok {
+				context["kms:grantoperations"] = append(context["kms:grantoperations"], s)
+			}
+		}
+	}
+	return context
 }
 
 // jsonTags are the tags that a call gives.
@@ -124,6 +222,11 @@ func jsonTags(body map[string]any) map[string]string {
 	return tags
 }
 
+// pass is handing a role to a service.
+func pass(role, service string) need {
+	return need{action: "iam:PassRole", resource: role, context: map[string][]string{"iam:passedtoservice": {service}}}
+}
+
 // passed is passing the roles of tasks.
 func passed(body map[string]any) []need {
 	var all []need
@@ -134,7 +237,7 @@ func passed(body map[string]any) []need {
 	for _, m := range from {
 		for _, member := range []string{"taskRoleArn", "executionRoleArn"} {
 			if arn, _ := m[member].(string); strings.HasPrefix(arn, "arn:") {
-				all = append(all, need{"iam:PassRole", arn, map[string][]string{"iam:passedtoservice": {"ecs-tasks.amazonaws.com"}}})
+				all = append(all, pass(arn, "ecs-tasks.amazonaws.com"))
 			}
 		}
 	}
@@ -171,9 +274,13 @@ func (g *Guard) resources(c *api.Call, body map[string]any) []string {
 	}
 	switch c.Service {
 	case "ecr":
+		if other := text("registryId"); other != "" {
+			where = c.Region + ":" + other + ":"
+		}
 		add("ecr", "repository/", append(texts("repositoryNames"), text("repositoryName"), text("resourceArn"))...)
 	case "ecr-public":
-		add("ecr-public", "repository/", text("repositoryName"))
+		where = ":" + c.Account + ":"
+		add("ecr-public", "repository/", append(texts("repositoryNames"), text("repositoryName"), text("resourceArn"))...)
 	case "ssm":
 		for _, name := range append(texts("Names"), text("Name"), text("Path"), text("ResourceId")) {
 			if strings.HasPrefix(name, "/aws/service/") {
@@ -186,6 +293,9 @@ func (g *Guard) resources(c *api.Call, body map[string]any) []string {
 	case "secretsmanager":
 		add("secretsmanager", "secret:", text("SecretId"), text("Name"))
 	case "logs":
+		if c.Action == "DescribeLogGroups" {
+			all = append(all, "arn:aws:logs:"+where+"log-group::log-stream:")
+		}
 		if name := text("logGroupName"); name != "" {
 			all = append(all, "arn:aws:logs:"+where+"log-group:"+name+":log-stream:"+text("logStreamName"))
 		}
@@ -196,17 +306,24 @@ func (g *Guard) resources(c *api.Call, body map[string]any) []string {
 			}
 		}
 	case "ecs":
-		all = ecsResources(c, text, texts, arn)
+		all = ecsResources(c, body, text, texts, arn)
 	}
 	return all
 }
 
-func ecsResources(c *api.Call, text func(string) string, texts func(string) []string, arn func(service, kind, name string) string) []string {
-	cluster := text("cluster")
-	if cluster == "" {
-		cluster = "default"
+// clusterName is the name of the cluster that a call of ECS is about.
+func clusterName(body map[string]any) string {
+	name, _ := body["cluster"].(string)
+	if name == "" {
+		name = "default"
 	}
-	cluster = cluster[strings.LastIndexByte(cluster, '/')+1:]
+	return name[strings.LastIndexByte(name, '/')+1:]
+}
+
+// ecsResources are the ARNs that a call of ECS is about. Some actions know no
+// resources, and some look at the service of a deployment too.
+func ecsResources(c *api.Call, body map[string]any, text func(string) string, texts func(string) []string, arn func(service, kind, name string) string) []string {
+	cluster := clusterName(body)
 	var all []string
 	add := func(kind string, names ...string) {
 		for _, name := range names {
@@ -215,28 +332,45 @@ func ecsResources(c *api.Call, text func(string) string, texts func(string) []st
 			}
 		}
 	}
-	switch {
-	case c.Action == "RegisterTaskDefinition":
+	switch c.Action {
+	case "DescribeTaskDefinition", "DeregisterTaskDefinition", "ListTasks", "ListServices", "CreateCluster": // these know none
+	case "RegisterTaskDefinition":
 		add("task-definition/", text("family")+":*")
-	case strings.HasSuffix(c.Action, "TaskDefinition"), c.Action == "RunTask":
+	case "DeleteTaskDefinitions":
+		add("task-definition/", texts("taskDefinitions")...)
+	case "RunTask", "StartTask":
 		add("task-definition/", text("taskDefinition"))
-	case c.Action == "CreateService":
+	case "CreateService":
 		add("service/"+cluster+"/", text("serviceName"))
-	case strings.HasSuffix(c.Action, "Service"), strings.HasSuffix(c.Action, "Services"):
-		add("service/"+cluster+"/", append(texts("services"), text("service"))...)
-	case strings.HasSuffix(c.Action, "Task"), strings.HasSuffix(c.Action, "Tasks"):
+	case "ListServiceDeployments", "UpdateService", "DeleteService":
+		add("service/"+cluster+"/", text("service"))
+	case "DescribeServices":
+		add("service/"+cluster+"/", texts("services")...)
+	case "DescribeServiceDeployments", "DescribeServiceRevisions", "StopServiceDeployment":
+		all = withServices(append(append(texts("serviceDeploymentArns"), texts("serviceRevisionArns")...), text("serviceDeploymentArn")))
+	case "DescribeTasks", "StopTask":
 		add("task/"+cluster+"/", append(texts("tasks"), text("task"))...)
-	case strings.HasSuffix(c.Action, "Cluster"), strings.HasSuffix(c.Action, "Clusters"):
-		add("cluster/", append(texts("clusters"), text("cluster"), text("clusterName"))...)
+	case "ExecuteCommand":
+		add("cluster/", cluster)
+		add("task/"+cluster+"/", text("task"))
+	case "DescribeClusters", "DeleteCluster", "UpdateCluster", "PutClusterCapacityProviders":
+		add("cluster/", append(texts("clusters"), text("cluster"))...)
 	default:
 		add("", text("resourceArn"))
-		all = append(all, append(texts("serviceDeploymentArns"), text("serviceDeploymentArn"))...)
-	}
-	for i, a := range all {
-		if a == "" {
-			all = append(all[:i], all[i+1:]...)
-			break
-		}
 	}
 	return all
+}
+
+// withServices are the ARNs of deployments or revisions of services, and of the
+// services themselves.
+func withServices(arns []string) []string {
+	var all []string
+	for _, a := range arns {
+		parts := strings.SplitN(a, "/", 4)
+		if len(parts) == 4 {
+			all = append(all, a, strings.Join([]string{a[:strings.LastIndexByte(parts[0], ':')] + ":service", parts[1], parts[2]}, "/"))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }

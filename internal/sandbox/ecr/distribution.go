@@ -162,21 +162,44 @@ func (v *visit) permit(action string) *refusal {
 	if v.r.Public {
 		name = strings.TrimPrefix(name, v.r.alias()+"/")
 	}
-	v.p = v.r.Repositories[name]
-	if v.p == nil {
+	if v.p = v.r.Repositories[name]; v.p == nil {
+		if rule, _ := v.r.ruleFor(name); rule != nil && action == "BatchGetImage" {
+			if no := v.may("CreateRepository", v.r.arn(name)); no != nil {
+				return no
+			}
+		}
 		v.p = v.t.onDemand(v.r, name, action)
 	}
 	if v.p == nil {
 		return &refusal{http.StatusNotFound, "NAME_UNKNOWN", fmt.Sprintf("The repository with name '%s' does not exist in the registry with id '%s'", v.name, v.r.Account)}
 	}
-	if v.token.Caller == "anonymous" {
+	if !v.r.lets(v.p, v.token.Account, v.token.Caller, v.r.prefix()+action) && v.token.Caller != "anonymous" {
+		return v.forbid(action, v.r.arn(v.p.Name), "resource-based")
+	}
+	return v.may(action, v.r.arn(v.p.Name))
+}
+
+const accessDenied = "AccessDeniedException"
+
+// prefix is what actions begin with in policies.
+func (r *registry) prefix() string {
+	if r.Public {
+		return "ecr-public:"
+	}
+	return "ecr:"
+}
+
+// may refuses what the bearer's own policies do not allow.
+func (v *visit) may(action, arn string) *refusal {
+	if v.token.Caller == "anonymous" || v.t.deps.Allowed == nil || v.t.deps.Allowed(v.token.Account, v.token.Caller, v.r.prefix()+action, arn) {
 		return nil
 	}
-	arn := v.r.arn(v.p.Name)
-	if !v.r.lets(v.p, v.token.Account, v.token.Caller, "ecr:"+action) || v.t.deps.Allowed != nil && !v.t.deps.Allowed(v.token.Account, v.token.Caller, "ecr:"+action, arn) {
-		return &refusal{http.StatusForbidden, "DENIED", fmt.Sprintf("User: %s is not authorized to perform: ecr:%s on resource: %s because no identity-based policy allows the ecr:%s action", v.token.Caller, action, arn, action)}
-	}
-	return nil
+	return v.forbid(action, arn, "identity-based")
+}
+
+func (v *visit) forbid(action, arn, kind string) *refusal {
+	action = v.r.prefix() + action
+	return &refusal{http.StatusForbidden, "DENIED", fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s because no %s policy allows the %s action", v.token.Caller, action, arn, kind, action)}
 }
 
 func (v *visit) fail(r *refusal) {
@@ -194,6 +217,8 @@ func (v *visit) failWith(err error) {
 	}
 	r := &refusal{http.StatusBadRequest, e.Code, e.Message}
 	switch e.Code {
+	case accessDenied:
+		r.status, r.code = e.Status, "DENIED"
 	case "ImageNotFoundException":
 		r.status, r.code, r.message = http.StatusNotFound, "MANIFEST_UNKNOWN", "Requested image not found"
 	case "UploadNotFoundException":

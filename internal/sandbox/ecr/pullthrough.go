@@ -173,6 +173,9 @@ func (t *T) fetch(v *visit, id imageID, missing error) error {
 	if rule == nil {
 		return missing
 	}
+	if no := v.may("BatchImportUpstreamImage", v.r.arn(v.p.Name)); no != nil {
+		return &api.Error{Code: accessDenied, Message: no.message, Status: no.status}
+	}
 	t.mu.Unlock()
 	err := t.download(v, rule, path, id)
 	t.mu.Lock()

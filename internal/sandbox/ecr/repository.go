@@ -123,6 +123,19 @@ func (r *registry) lets(p *repository, account, caller, action string) bool {
 	return e == policy.Allowed || own && e == policy.Silent
 }
 
+// TagsOf returns the tags of the repository with an ARN; nil if there is none.
+// Policies ask about them.
+func (t *T) TagsOf(arn string) map[string]string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.registries {
+		if name, ok := strings.CutPrefix(arn, r.arn("")); ok && r.Repositories[name] != nil {
+			return maps.Clone(r.Repositories[name].Tags)
+		}
+	}
+	return nil
+}
+
 type createIn struct {
 	Name       string      `json:"repositoryName"`
 	Registry   string      `json:"registryId"`

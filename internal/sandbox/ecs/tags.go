@@ -32,6 +32,30 @@ func (r *region) tagsOf(arn string) (*[]wire.Tag, error) {
 	return nil, badParameter("The specified resource is not valid or was not found. Check that the resource is in your account and region: %s", arn)
 }
 
+// TagsOf returns the tags of what an ARN names; nil if there is none. Policies
+// ask about them.
+func (c *T) TagsOf(arn string) map[string]string {
+	parts := strings.SplitN(arn, ":", 6)
+	if len(parts) < 6 {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.places[place{parts[4], parts[3]}]
+	if r == nil {
+		return nil
+	}
+	list, err := r.tagsOf(arn)
+	if err != nil {
+		return nil
+	}
+	tags := map[string]string{}
+	for _, t := range *list {
+		tags[t.Key] = t.Value
+	}
+	return tags
+}
+
 func (c *T) tagResource(call *api.Call, r *region, in *wire.TagResourceInput) (*wire.TagResourceOutput, error) {
 	tags, err := r.tagsOf(in.ResourceArn)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -184,6 +185,23 @@ func (t *T) Resolve(account, region, idOrAlias string) (arn string, err error) {
 		return "", api.Errorf("AccessDeniedException", "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access.")
 	}
 	return k.ARN, nil
+}
+
+// Aliases returns the names of the aliases of the key with an ARN.
+func (t *T) Aliases(arn string) []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []string
+	for where, r := range t.rings {
+		account, region, _ := strings.Cut(where, "/")
+		for name, a := range r.Aliases {
+			if arn == "arn:aws:kms:"+region+":"+account+":key/"+a.Target {
+				all = append(all, name)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 // Key reports as an *api.Error why a key cannot be used; nil: it can.
