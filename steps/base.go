@@ -7,6 +7,8 @@ import (
 	"bake/builder"
 	"bake/steps/amazon"
 	"bake/steps/amazon/ami"
+	"bake/steps/amazon/image"
+	"bake/steps/amazon/permit"
 	"bake/templates"
 )
 
@@ -27,6 +29,19 @@ func newBase(images func() builder.Source, cloud *amazon.Cloud) func() builder.S
 
 // Validate checks the keys that are for AMIs.
 func (s *base) Validate(b templates.Block) templates.Diagnostics { return s.Build.Check(b) }
+
+// Permissions is what building on another build's AMI has to be allowed; on a
+// container image, nothing.
+func (s *base) Permissions(env permit.Env) []permit.Statement {
+	b, ok := env.Plan.Build(env.Build)
+	for ok && b.Base != "" {
+		b, ok = env.Plan.Build(b.Base)
+	}
+	if !ok || len(b.Steps) == 0 || b.Steps[0].Kind != image.Kind {
+		return nil
+	}
+	return (&ami.OnBase{Build: s.Build}).Permissions(env)
+}
 
 // Freeze, Dial and the rest are those of the source that For returns.
 func (s *base) Freeze(ctx context.Context, sc *builder.Scope, m builder.Machine, f builder.Freezing) (builder.Artifact, error) {

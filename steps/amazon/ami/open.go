@@ -163,8 +163,8 @@ func (o *opening) prepare(ctx context.Context) error {
 	return err
 }
 
-func (o *opening) interfacesHaveGroups() bool {
-	return len(o.Machine.Interfaces) > 0 && (o.Machine.Interfaces[0].ID != "" || len(o.Machine.Interfaces[0].SecurityGroups) > 0)
+func (s *Build) interfacesHaveGroups() bool {
+	return len(s.Machine.Interfaces) > 0 && (s.Machine.Interfaces[0].ID != "" || len(s.Machine.Interfaces[0].SecurityGroups) > 0)
 }
 
 // spec is what an instance of the build is started with, as far as it is known

@@ -1,6 +1,11 @@
 package ami
 
 import (
+	"strings"
+
+	"bake/steps/amazon/image"
+	"bake/steps/amazon/keypair"
+	"bake/steps/amazon/launch"
 	"bake/steps/amazon/permit"
 )
 
@@ -9,91 +14,165 @@ import (
 // freezing it, and removing all of that. What is made bears the template's tag
 // from its birth, and nothing else is touched.
 func (s *Source) Permissions(env permit.Env) []permit.Statement {
-	all := s.Build.Permissions(env)
-	if s.SSM != "" {
-		all = append(all, permit.Statement{Sid: "FindImage", Actions: []string{"ssm:GetParameter"}, Resources: []string{"arn:" + env.Partition() + ":ssm:*:*:parameter/" + trimSlash(s.SSM)}})
+	image := "*"
+	if s.ID != "" {
+		image = s.ID
 	}
-	return all
+	all := s.Build.needs(env, image)
+	if s.SSM == "" {
+		return all
+	}
+	home := env.For(env.Home)
+	name := strings.TrimPrefix(s.SSM, "/")
+	parameter := home.ARN("ssm", "parameter/"+name)
+	if strings.HasPrefix(name, "aws/service/") { // AWS's own are of no account
+		parameter = home.Region("ssm", "parameter/"+name)
+	}
+	return append(all, home.Under(permit.Statement{Sid: "FindImage", Actions: []string{"ssm:GetParameter"}, Resources: []string{parameter}})...)
 }
 
-func trimSlash(name string) string {
-	if len(name) > 0 && name[0] == '/' {
-		return name[1:]
-	}
-	return name
-}
+// Permissions is what building on the AMI of another build has to be allowed.
+func (s *OnBase) Permissions(env permit.Env) []permit.Statement { return s.Build.needs(env, "") }
 
-// Permissions is what a machine of the build, and the image that it becomes,
-// have to be allowed.
-func (s *Build) Permissions(env permit.Env) []permit.Statement {
-	made := []permit.Condition{env.Tag()}
-	born := []permit.Condition{env.Born()}
-	ec2 := func(kinds ...string) (arns []string) {
-		for _, kind := range kinds {
-			arns = append(arns, env.EC2(kind))
-		}
-		return arns
+// needs is what a machine of the build, started from an image (empty: one of
+// the template's own), and the image that it becomes, have to be allowed.
+func (s *Build) needs(env permit.Env, from string) []permit.Statement {
+	env = env.For(env.Home)
+	made, born := []permit.Condition{env.Tag()}, []permit.Condition{env.Born()}
+	use := []string{"ec2:TerminateInstances", "ec2:GetConsoleOutput"}
+	if !s.Capture.Live {
+		use = append(use, "ec2:StopInstances")
 	}
 	all := []permit.Statement{
-		permit.Read("ec2:DescribeImages", "ec2:DescribeInstances", "ec2:DescribeInstanceStatus", "ec2:DescribeInstanceTypes", "ec2:DescribeInstanceTypeOfferings",
-			"ec2:DescribeSnapshots", "ec2:DescribeVolumes", "ec2:DescribeSubnets", "ec2:DescribeVpcs", "ec2:DescribeSecurityGroups", "ec2:DescribeKeyPairs"),
-		{Sid: "StartMachines", Actions: []string{"ec2:RunInstances"}, Resources: ec2("image", "snapshot", "subnet", "security-group", "key-pair", "network-interface")},
-		{Sid: "StartTaggedMachines", Actions: []string{"ec2:RunInstances"}, Resources: ec2("instance", "volume"), Conditions: born},
-		{Sid: "TagWhatIsMade", Actions: []string{"ec2:CreateTags"}, Resources: ec2("instance", "volume", "network-interface", "image", "snapshot", "security-group", "key-pair"),
-			Conditions: []permit.Condition{{Operator: "StringEquals", Key: "ec2:CreateAction", Values: creators}}},
-		{Sid: "UseMachines", Actions: []string{"ec2:StopInstances", "ec2:TerminateInstances", "ec2:GetConsoleOutput", "ec2:ModifyInstanceAttribute"}, Resources: ec2("instance"), Conditions: made},
-		{Sid: "FreezeMachines", Actions: []string{"ec2:CreateImage"}, Resources: ec2("instance"), Conditions: made},
-		{Sid: "MakeImages", Actions: []string{"ec2:CreateImage"}, Resources: ec2("image", "snapshot"), Conditions: born},
-		{Sid: "TagImages", Actions: []string{"ec2:CreateTags", "ec2:DeleteTags"}, Resources: ec2("image", "snapshot"), Conditions: made},
-		{Sid: "RemoveOwnImages", Actions: []string{"ec2:DeregisterImage", "ec2:DeleteSnapshot"}, Resources: ec2("image", "snapshot"), Conditions: made},
+		permit.Read(append(s.Machine.Reads(), "ec2:DescribeImages", "ec2:DescribeInstances", "ec2:DescribeSnapshots")...),
+		{Sid: "UseMachines", Actions: use, Resources: env.EC2("instance"), Conditions: made},
+		{Sid: "FreezeMachines", Actions: []string{"ec2:CreateImage"}, Resources: env.EC2("instance"), Conditions: made},
+		{Sid: "MakeImages", Actions: []string{"ec2:CreateImage"}, Resources: env.EC2("image", "snapshot"), Conditions: born},
+		{Sid: "TagNewImages", Actions: []string{"ec2:CreateTags"}, Resources: env.EC2("image", "snapshot"), Conditions: []permit.Condition{permit.Creating("CreateImage")}},
+		{Sid: "TagImages", Actions: []string{"ec2:CreateTags", "ec2:DeleteTags"}, Resources: env.EC2("image", "snapshot"), Conditions: made},
+		{Sid: "RemoveOwnImages", Actions: []string{"ec2:DeregisterImage", "ec2:DeleteSnapshot"}, Resources: env.EC2("image", "snapshot"), Conditions: made},
 	}
-	all = append(all, s.access(env)...)
-	all = append(all, s.more(env)...)
-	return all
-}
-
-// creators are the calls that make what they tag.
-var creators = []string{"RunInstances", "CreateImage", "CreateSecurityGroup", "ImportKeyPair", "CreateVolume", "CreateSnapshot"}
-
-// access is the temporary key and the temporary group of a machine.
-func (s *Build) access(env permit.Env) []permit.Statement {
-	var all []permit.Statement
-	if s.Machine.KeyPair == nil || s.Machine.KeyPair.PublicKey != "" {
-		all = append(all,
-			permit.Statement{Sid: "ImportKeys", Actions: []string{"ec2:ImportKeyPair"}, Resources: []string{env.EC2("key-pair")}, Conditions: []permit.Condition{env.Born()}},
-			permit.Statement{Sid: "RemoveOwnKeys", Actions: []string{"ec2:DeleteKeyPair"}, Resources: []string{env.EC2("key-pair")}, Conditions: []permit.Condition{env.Tag()}})
+	m := s.Machine
+	own := launch.Own{Group: len(m.SecurityGroups) == 0 && !s.interfacesHaveGroups()}
+	if own.Group {
+		all = append(all, temporaryGroup(env)...)
 	}
-	if len(s.Machine.SecurityGroups) == 0 {
-		all = append(all,
-			permit.Statement{Sid: "MakeGroups", Actions: []string{"ec2:CreateSecurityGroup"}, Resources: []string{env.EC2("vpc")}},
-			permit.Statement{Sid: "MakeTaggedGroups", Actions: []string{"ec2:CreateSecurityGroup"}, Resources: []string{env.EC2("security-group")}, Conditions: []permit.Condition{env.Born()}},
-			permit.Statement{Sid: "UseOwnGroups", Actions: []string{"ec2:AuthorizeSecurityGroupIngress", "ec2:DeleteSecurityGroup"}, Resources: []string{env.EC2("security-group")}, Conditions: []permit.Condition{env.Tag()}})
-	}
-	return all
-}
-
-// more is what not every machine has: a profile, volumes of its own.
-func (s *Build) more(env permit.Env) []permit.Statement {
-	var all []permit.Statement
-	if len(s.Extra) > 0 {
-		all = append(all,
-			permit.Statement{Sid: "MakeVolumes", Actions: []string{"ec2:CreateVolume", "ec2:CreateSnapshot"}, Resources: []string{env.EC2("volume"), env.EC2("snapshot")}},
-			permit.Statement{Sid: "UseOwnVolumes", Actions: []string{"ec2:AttachVolume", "ec2:DetachVolume", "ec2:DeleteVolume"}, Resources: []string{env.EC2("volume"), env.EC2("instance")}, Conditions: []permit.Condition{env.Tag()}})
-	}
-	profile := s.profile()
 	switch {
-	case profile == nil:
-	case profile.Policy == nil && len(profile.Policies) == 0:
-		all = append(all,
-			permit.Statement{Sid: "FindProfiles", Actions: []string{"iam:GetInstanceProfile"}},
-			permit.Statement{Sid: "PassRoles", Actions: []string{"iam:PassRole"}, Conditions: []permit.Condition{{Operator: "StringEquals", Key: "iam:PassedToService", Values: []string{"ec2.amazonaws.com"}}}})
+	case m.KeyPair == nil:
+		own.Key = true
+		all = append(all, temporaryKey(env)...)
+	case m.KeyPair.PublicKey != "":
+		all = append(all, keypair.Permissions(env, m.KeyPair.Name, nil)...)
+	}
+	own.Image = from != "*" // a fresh machine for the tests is started from the candidate
+	all = append(all, m.Starting(env, from, own)...)
+	all = append(all, s.reaching(env)...)
+	all = append(all, s.volumes(env)...)
+	all = append(all, s.lent(env)...)
+	return env.Under(all...)
+}
+
+// temporaryKey is the key pair of a machine that names none.
+func temporaryKey(env permit.Env) []permit.Statement {
+	pairs := env.EC2("key-pair")
+	return []permit.Statement{
+		permit.Read("ec2:DescribeKeyPairs"),
+		{Sid: "ImportKeys", Actions: []string{"ec2:ImportKeyPair"}, Resources: pairs, Conditions: []permit.Condition{env.Born()}},
+		{Sid: "TagNewKeys", Actions: []string{"ec2:CreateTags"}, Resources: pairs, Conditions: []permit.Condition{permit.Creating("ImportKeyPair")}},
+		{Sid: "RemoveOwnKeys", Actions: []string{"ec2:DeleteKeyPair"}, Resources: pairs, Conditions: []permit.Condition{env.Tag()}},
+	}
+}
+
+// temporaryGroup is the security group of a machine that names none.
+func temporaryGroup(env permit.Env) []permit.Statement {
+	groups := env.EC2("security-group")
+	return []permit.Statement{
+		permit.Read("ec2:DescribeSecurityGroups"),
+		{Sid: "MakeGroups", Actions: []string{"ec2:CreateSecurityGroup"}, Resources: env.EC2("vpc")},
+		{Sid: "MakeTaggedGroups", Actions: []string{"ec2:CreateSecurityGroup"}, Resources: groups, Conditions: []permit.Condition{env.Born()}},
+		{Sid: "TagNewGroups", Actions: []string{"ec2:CreateTags"}, Resources: groups, Conditions: []permit.Condition{permit.Creating("CreateSecurityGroup")}},
+		{Sid: "UseOwnGroups", Actions: []string{"ec2:AuthorizeSecurityGroupIngress", "ec2:DeleteSecurityGroup"}, Resources: groups, Conditions: []permit.Condition{env.Tag()}},
+	}
+}
+
+// reaching is what a way to the machine needs that is not the network's.
+func (s *Build) reaching(env permit.Env) []permit.Statement {
+	machines, made := env.EC2("instance"), []permit.Condition{env.Tag()}
+	switch s.SSH.Via {
+	case "session-manager":
+		return []permit.Statement{
+			{Sid: "OpenSessions", Actions: []string{"ssm:StartSession"}, Resources: machines, Conditions: made},
+			{Sid: "OpenSSHSessions", Actions: []string{"ssm:StartSession"}, Resources: []string{env.Region("ssm", "document/AWS-StartSSHSession")}},
+			// Of sessions that the caller itself has begun.
+			{Sid: "EndSessions", Actions: []string{"ssm:TerminateSession", "ssm:ResumeSession"}, Resources: []string{env.ARN("ssm", "session/${aws:userid}-*")}},
+		}
+	case "instance-connect":
+		return []permit.Statement{
+			permit.Read("ec2:DescribeInstanceConnectEndpoints"),
+			{Sid: "OpenTunnels", Actions: []string{"ec2-instance-connect:OpenTunnel"}, Resources: env.EC2("instance-connect-endpoint")},
+		}
+	}
+	return nil
+}
+
+// volumes are those of the build that do not become part of the AMI.
+func (s *Build) volumes(env permit.Env) []permit.Statement {
+	if len(s.Extra) == 0 {
+		return nil
+	}
+	volumes, born, made := env.EC2("volume"), []permit.Condition{env.Born()}, []permit.Condition{env.Tag()}
+	all := []permit.Statement{
+		permit.Read("ec2:DescribeVolumes"),
+		{Sid: "MakeVolumes", Actions: []string{"ec2:CreateVolume"}, Resources: volumes, Conditions: born},
+		{Sid: "TagNewVolumes", Actions: []string{"ec2:CreateTags"}, Resources: volumes, Conditions: []permit.Condition{permit.Creating("CreateVolume")}},
+		{Sid: "UseOwnVolumes", Actions: []string{"ec2:AttachVolume", "ec2:DetachVolume"}, Resources: env.EC2("volume", "instance"), Conditions: made},
+		{Sid: "RemoveOwnVolumes", Actions: []string{"ec2:DeleteVolume"}, Resources: volumes, Conditions: made},
+	}
+	for _, v := range s.Extra {
+		if v.Snapshot != "" {
+			all = append(all, permit.Statement{Sid: "UseSnapshots", Actions: []string{"ec2:CreateVolume"}, Resources: []string{env.Region("ec2", "snapshot/"+v.Snapshot)}})
+		}
+		if v.KMSKey != "" || v.Snapshot != "" || v.Encrypted != nil && *v.Encrypted {
+			all = append(all, permit.Encryption(env, v.KMSKey)...)
+		}
+		if v.After == "snapshot" {
+			all = append(all,
+				permit.Statement{Sid: "MakeSnapshots", Actions: []string{"ec2:CreateSnapshot"}, Resources: volumes, Conditions: made},
+				permit.Statement{Sid: "MakeTaggedSnapshots", Actions: []string{"ec2:CreateSnapshot"}, Resources: env.EC2("snapshot"), Conditions: born},
+				permit.Statement{Sid: "TagNewSnapshots", Actions: []string{"ec2:CreateTags"}, Resources: env.EC2("snapshot"), Conditions: []permit.Condition{permit.Creating("CreateSnapshot")}})
+		}
+	}
+	return all
+}
+
+// lent is the role that the machine has, and the key that its disks have for
+// the image's sake.
+func (s *Build) lent(env permit.Env) []permit.Statement {
+	var all []permit.Statement
+	switch profile := s.profile(); {
+	case profile == nil, !profile.Temporary(): // see launch.Machine.Starting
 	default:
-		own := []string{"arn:" + env.Partition() + ":iam::*:role" + profilePath + "*", "arn:" + env.Partition() + ":iam::*:instance-profile" + profilePath + "*"}
-		all = append(all,
-			permit.Statement{Sid: "MakeOwnProfiles", Resources: own, Actions: []string{"iam:CreateRole", "iam:TagRole", "iam:GetRole", "iam:PutRolePolicy", "iam:AttachRolePolicy", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies",
-				"iam:CreateInstanceProfile", "iam:TagInstanceProfile", "iam:GetInstanceProfile", "iam:AddRoleToInstanceProfile",
-				"iam:RemoveRoleFromInstanceProfile", "iam:DeleteInstanceProfile", "iam:DeleteRolePolicy", "iam:DetachRolePolicy", "iam:DeleteRole"}},
-			permit.Statement{Sid: "PassOwnRoles", Actions: []string{"iam:PassRole"}, Resources: own[:1]})
+		role, own := env.IAM("role"+profilePath+"*"), env.IAM("instance-profile"+profilePath+"*")
+		create := permit.Statement{Sid: "MakeOwnRoles", Resources: []string{role}, Actions: []string{"iam:CreateRole"}}
+		if profile.Boundary != "" {
+			create.Conditions = []permit.Condition{{Operator: "ArnEquals", Key: "iam:PermissionsBoundary", Values: []string{profile.Boundary}}}
+		}
+		use := []string{"iam:TagRole", "iam:GetRole", "iam:ListRolePolicies", "iam:ListAttachedRolePolicies", "iam:DeleteRole"}
+		if profile.Policy != nil {
+			use = append(use, "iam:PutRolePolicy", "iam:DeleteRolePolicy")
+		}
+		if len(profile.Policies) > 0 { // those and no others: the machine has what its role has
+			all = append(all, permit.Statement{Sid: "GiveOwnRoles", Resources: []string{role}, Actions: []string{"iam:AttachRolePolicy", "iam:DetachRolePolicy"},
+				Conditions: []permit.Condition{{Operator: "ArnEquals", Key: "iam:PolicyARN", Values: profile.Policies}}})
+		}
+		all = append(all, create,
+			permit.Statement{Sid: "UseOwnRoles", Resources: []string{role}, Actions: use},
+			permit.Statement{Sid: "MakeOwnProfiles", Resources: []string{own}, Actions: []string{"iam:CreateInstanceProfile", "iam:TagInstanceProfile", "iam:GetInstanceProfile", "iam:AddRoleToInstanceProfile",
+				"iam:RemoveRoleFromInstanceProfile", "iam:DeleteInstanceProfile"}},
+			permit.Statement{Sid: "PassOwnRoles", Actions: []string{"iam:PassRole"}, Resources: []string{role}, Conditions: []permit.Condition{env.PassedTo("ec2")}})
+	}
+	if want, err := image.Candidate(env.Plan, env.Build); err == nil && (want.KMSKey != "" || want.Encrypt != nil && *want.Encrypt) {
+		all = append(all, permit.Encryption(env, want.KMSKey)...)
 	}
 	return all
 }

@@ -1,12 +1,7 @@
 package ami_test
 
 import (
-	"encoding/json"
-	"slices"
-	"strings"
 	"testing"
-
-	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"bake/builder"
 	"bake/builder/buildertest"
@@ -15,6 +10,7 @@ import (
 	"bake/steps/amazon/ami"
 	"bake/steps/amazon/image"
 	"bake/steps/amazon/permit"
+	"bake/steps/amazon/permit/permittest"
 	"bake/templates"
 )
 
@@ -51,34 +47,16 @@ func policyOf(t *testing.T, p *builder.Plan, cat builder.Catalog) permit.Documen
 		if err := templates.Decode(block, kind).Err(); err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, kind.(permit.Asker).Permissions(permit.Env{Plan: p, Build: "web"})...)
+		all = append(all, kind.(permit.Asker).Permissions(permit.Env{Plan: p, Build: "web", Home: amazon.Access{Region: region}, Account: sandboxtest.Account})...)
 	}
 	return permit.Merge(all)
 }
 
 // as makes the runs that follow those of a user with a policy.
-func (w *world) as(name string, doc permit.Document) builder.Catalog {
+func (w *world) as(doc permit.Document) builder.Catalog {
 	w.t.Helper()
-	text, err := json.Marshal(doc)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	admin, policy := iam.NewFromConfig(sandboxtest.Config(w.sandbox, region)), string(text)
-	if _, err := admin.CreateUser(w.t.Context(), &iam.CreateUserInput{UserName: &name}); err != nil {
-		w.t.Fatal(err)
-	}
-	if _, err := admin.PutUserPolicy(w.t.Context(), &iam.PutUserPolicyInput{UserName: &name, PolicyName: &name, PolicyDocument: &policy}); err != nil {
-		w.t.Fatal(err)
-	}
-	key, err := admin.CreateAccessKey(w.t.Context(), &iam.CreateAccessKeyInput{UserName: &name})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for k, v := range map[string]string{"AWS_ENDPOINT_URL": w.sandbox.URL, "AWS_ACCESS_KEY_ID": *key.AccessKey.AccessKeyId, "AWS_SECRET_ACCESS_KEY": *key.AccessKey.SecretAccessKey,
-		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_PROFILE": "", "AWS_SESSION_TOKEN": "", "AWS_REGION": region} {
-		w.t.Setenv(k, v)
-	}
-	cloud := amazon.New(amazon.Options{})
+	cloud := permittest.Limit(w.t, w.sandbox, doc)
+	w.t.Setenv("AWS_REGION", region)
 	cat := w.process()
 	cat.Sources = map[string]func() builder.Source{"ami": ami.New(cloud)}
 	cat.Outputs = image.Outputs(image.Deps{Cloud: cloud})
@@ -89,37 +67,72 @@ func (w *world) as(name string, doc permit.Document) builder.Catalog {
 	return cat
 }
 
-func TestAWholeBuildWorksUnderThePolicyThatIsPrinted(t *testing.T) {
-	w := newWorld(t)
-	p := w.compile(policyTemplate)
-	doc := policyOf(t, p, w.process())
-	cat := w.as("ci", doc)
-	e := &builder.Engine{Catalog: cat, Journal: new(buildertest.Memory), Sink: w, WorkDir: w.work, Env: new(templates.Env)}
-	if _, err := w.run(e, p); err != nil {
-		t.Fatalf("under exactly the policy: %v", err)
+// builds runs a template with a catalog, as a new process.
+func (w *world) builds(run builder.RunID, cat builder.Catalog, text string) error {
+	w.t.Helper()
+	e, p := &builder.Engine{Catalog: cat, Journal: new(buildertest.Memory), Sink: w, WorkDir: w.t.TempDir(), Env: new(templates.Env)}, w.compile(text)
+	if err := e.Pin(w.t.Context(), run, p); err != nil {
+		return err
 	}
-	w.wantOnly("after the build", "image web-1 available ready", "snapshot")
-	for _, c := range w.sandbox.Faults.Calls() {
-		action := c.Service + ":" + c.Action
-		if strings.HasSuffix(c.Caller, ":user/ci") && action != "sts:GetCallerIdentity" && !slices.Contains(doc.Actions(), action) {
-			t.Errorf("%s was called and is not in the policy", action)
+	_, err := e.Run(w.t.Context(), run, p)
+	return err
+}
+
+// retested fails in its tests, and changed is the same image with less said of it.
+const (
+	retested = `
+name: web
+source: {ami: {owner: amazon, name: "al2023-ami-2023.*-x86_64"}}
+steps:
+  - script: echo one >>/log
+tests:
+  - script: exit 1
+outputs:
+  - ami: {name: web-1}
+`
+	changed = `
+name: web
+source: {ami: {owner: amazon, name: "al2023-ami-2023.*-x86_64"}}
+steps:
+  - script: echo one >>/log
+tests:
+  - script: test -s /log
+outputs:
+  - ami: {name: web-1, regions: [eu-west-1]}
+`
+)
+
+func TestAWholeBuildWorksUnderThePolicyThatIsPrintedAndNeedsAllOfIt(t *testing.T) {
+	w := newWorld(t)
+	doc := policyOf(t, w.compile(policyTemplate), w.process())
+	cat := w.as(doc)
+	if err := w.builds("failed", cat, retested); err == nil {
+		t.Error("a test that fails does not fail the build")
+	}
+	w.wantOnly("after a build that failed")
+	for _, run := range []builder.RunID{"made", "repaired"} {
+		text := map[builder.RunID]string{"made": policyTemplate, "repaired": changed}[run]
+		if err := w.builds(run, cat, text); err != nil {
+			t.Fatalf("%s under exactly the policy: %v", run, err)
 		}
 	}
+	w.wantOnly("after the builds", "image web-1 available ready", "snapshot")
+	permittest.Covers(t, w.sandbox, doc)
+	permittest.Needed(t, w.sandbox, doc, map[string]string{
+		"kms:DescribeKey":            "asked of the keys of encrypted snapshots",
+		"ec2:DescribeKeyPairs":       "looked up after a crash between intent and answer",
+		"ec2:DescribeSecurityGroups": "looked up after a crash between intent and answer",
+		"ec2:GetConsoleOutput":       "shown when SSH does not answer",
+		"ec2:RegisterImage":          "an image that was made under another name",
+	})
 }
 
 func TestABuildFailsWithoutAStatementOfItsPolicy(t *testing.T) {
 	for _, sid := range []string{"StartMachines", "MakeImages", "CopyImages"} {
 		t.Run(sid, func(t *testing.T) {
 			w := newWorld(t)
-			p := w.compile(policyTemplate)
-			doc := policyOf(t, p, w.process())
-			n := len(doc.Statements)
-			doc.Statements = slices.DeleteFunc(doc.Statements, func(s permit.Allowed) bool { return s.Sid == sid })
-			if len(doc.Statements) != n-1 {
-				t.Fatalf("the policy has %d statements %s", n-len(doc.Statements), sid)
-			}
-			e := &builder.Engine{Catalog: w.as("ci", doc), Journal: new(buildertest.Memory), Sink: w, WorkDir: w.work, Env: new(templates.Env)}
-			if _, err := w.run(e, p); err == nil {
+			doc := permittest.Without(t, policyOf(t, w.compile(policyTemplate), w.process()), sid)
+			if err := w.builds("r1", w.as(doc), policyTemplate); err == nil {
 				t.Error("it works without it")
 			}
 		})

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecrpublic"
 
 	"bake/internal/registry"
+	"bake/steps/amazon"
 )
 
 // A target is one repository that the image goes to.
@@ -47,6 +48,24 @@ func (t *target) String() string {
 
 // targets lists where the image goes, the first first and none twice.
 func (o *Output) targets(ctx context.Context) ([]*target, error) {
+	access := o.access()
+	if access.Region == "" && len(o.Regions) == 0 && !o.isPublic() {
+		var err error
+		if access.Region, err = o.deps.Cloud.Region(ctx, access); err != nil {
+			return nil, o.deps.Cloud.Explain(ctx, access, err)
+		}
+	}
+	return o.targetsFrom(access), nil
+}
+
+// access is where and as whom the template says that the image is pushed.
+func (o *Output) access() amazon.Access {
+	host, _, _ := splitName(o.Repository)
+	return o.Access.In(cmp.Or(o.Region, host.Region))
+}
+
+// targetsFrom is targets for an access whose region is known, if none is named.
+func (o *Output) targetsFrom(access amazon.Access) []*target {
 	host, path, hasHost := splitName(o.Repository)
 	name, _ := cutTag(path)
 	if o.isPublic() {
@@ -55,20 +74,12 @@ func (o *Output) targets(ctx context.Context) ([]*target, error) {
 			_, t.name, _ = strings.Cut(name, "/")
 			t.address = PublicHost + "/" + name
 		}
-		return []*target{t}, nil
+		return []*target{t}
 	}
-	access, account := o.Access, cmp.Or(o.Account, host.Account)
-	access.Region = cmp.Or(access.Region, host.Region)
+	account := cmp.Or(o.Account, host.Account)
 	regions := slices.Clone(o.Regions)
-	if access.Region != "" && !slices.Contains(regions, access.Region) {
+	if len(regions) == 0 || access.Region != "" && !slices.Contains(regions, access.Region) {
 		regions = append([]string{access.Region}, regions...)
-	}
-	if len(regions) == 0 {
-		region, err := o.deps.Cloud.Region(ctx, access)
-		if err != nil {
-			return nil, o.deps.Cloud.Explain(ctx, access, err)
-		}
-		regions = []string{region}
 	}
 	var all []*target
 	add := func(t *target) {
@@ -88,7 +99,7 @@ func (o *Output) targets(ctx context.Context) ([]*target, error) {
 		}
 		add(&target{place: place{access: to, account: d.Account}, name: cmp.Or(d.Repository, name)})
 	}
-	return all, nil
+	return all
 }
 
 // pushTags are the tags the image gets.

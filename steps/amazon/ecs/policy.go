@@ -9,8 +9,7 @@ import (
 // Permissions is what deploying has to be allowed: the calls of the preflight,
 // of the deployment, and of going back.
 func (o *Output) Permissions(env permit.Env) []permit.Statement {
-	access := o.Access
-	env = env.At(o.Region)
+	env = env.For(o.Access)
 	cluster := o.Cluster[strings.LastIndexByte(o.Cluster, '/')+1:]
 	services := []string{env.ARN("ecs", "service/"+permit.Any(cluster)+"/"+permit.Any(o.Service))}
 	if o.Like != "" {
@@ -38,5 +37,5 @@ func (o *Output) Permissions(env permit.Env) []permit.Statement {
 	if o.ExecRole == "default" {
 		all = append(all, permit.Statement{Sid: "MakeDefaultRole", Actions: []string{"iam:CreateRole", "iam:AttachRolePolicy"}, Resources: []string{"arn:" + env.Partition() + ":iam::*:role/" + defaultRole}})
 	}
-	return env.Under(access, all...)
+	return env.Under(all...)
 }

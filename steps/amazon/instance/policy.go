@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"bake/steps/amazon/keypair"
+	"bake/steps/amazon/launch"
 	"bake/steps/amazon/permit"
 )
 
@@ -11,8 +12,7 @@ import (
 // and ends, bears the template's tag.
 func (o *Output) Permissions(env permit.Env) []permit.Statement {
 	encrypted, key := imageKey(env)
-	access := o.Access
-	env = env.At(o.Region)
+	env = env.For(o.Access)
 	use := []string{"ec2:StartInstances", "ec2:TerminateInstances"}
 	if o.Protected {
 		use = append(use, "ec2:ModifyInstanceAttribute")
@@ -21,7 +21,10 @@ func (o *Output) Permissions(env permit.Env) []permit.Statement {
 		permit.Read(append(o.Machine.Reads(), "ec2:DescribeInstances", "ec2:DescribeImages")...),
 		{Sid: "UseMachines", Actions: use, Resources: []string{env.ARN("ec2", "instance/*")}, Conditions: []permit.Condition{env.Tag()}},
 	}
-	all = append(all, o.Machine.Starting(env, o.Image)...)
+	all = append(all, o.Machine.Starting(env, o.Image, launch.Own{Image: true})...)
+	if len(o.Machine.SecurityGroups) == 0 { // the VPC's own, or that which is opened
+		all = append(all, permit.Statement{Sid: "StartMachines", Actions: []string{"ec2:RunInstances"}, Resources: env.EC2("security-group")})
+	}
 	if o.Wait.Checks {
 		all = append(all, permit.Read("ec2:DescribeInstanceStatus"))
 	}
@@ -34,7 +37,7 @@ func (o *Output) Permissions(env permit.Env) []permit.Statement {
 	if encrypted {
 		all = append(all, permit.Encryption(env, key)...)
 	}
-	return env.Under(access, all...)
+	return env.Under(all...)
 }
 
 // opening is what keeping the instance's own security group takes. It is known

@@ -9,7 +9,8 @@ import (
 
 // Permissions is what keeping the key pair has to be allowed.
 func (o *Output) Permissions(env permit.Env) []permit.Statement {
-	return env.Under(o.Access, Permissions(env.At(o.Region), o.Name, o.Tags)...)
+	env = env.For(o.Access)
+	return env.Under(Permissions(env, o.Name, o.Tags)...)
 }
 
 // Permissions is what Ensure has to be allowed for the key pair of a name. Its

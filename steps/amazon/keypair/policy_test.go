@@ -30,6 +30,7 @@ func published(t *testing.T, limit func(permit.Document) permit.Document) error 
 		}
 	}
 	permittest.Covers(t, box, doc)
+	permittest.Needed(t, box, doc, map[string]string{"TagNewKeyPairs ec2:CreateTags": "an older pair's other tags, which the new one gets"})
 	return nil
 }
 

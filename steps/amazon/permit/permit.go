@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"bake/builder"
@@ -27,37 +28,10 @@ type Env struct {
 	Build string
 	// Home is where the build's AMI is made.
 	Home amazon.Access
-}
+	// Account is that of whoever runs bake, twelve digits; empty: it is not known.
+	Account string
 
-// Tag is a condition: the resource was made by this template.
-func (e Env) Tag() Condition {
-	return Condition{"StringEquals", "aws:ResourceTag/" + amazon.TagTemplate, []string{e.Plan.Name}}
-}
-
-// Born is a condition: the resource gets this template's tag as it is made.
-func (e Env) Born() Condition {
-	return Condition{"StringEquals", "aws:RequestTag/" + amazon.TagTemplate, []string{e.Plan.Name}}
-}
-
-// Partition is the first part of the ARNs in the home's region.
-func (e Env) Partition() string {
-	switch {
-	case strings.HasPrefix(e.Home.Region, "cn-"):
-		return "aws-cn"
-	case strings.HasPrefix(e.Home.Region, "us-gov-"):
-		return "aws-us-gov"
-	}
-	return "aws"
-}
-
-// EC2 returns the ARN of all resources of an EC2 type. Images and snapshots
-// are of no account in ARNs.
-func (e Env) EC2(kind string) string {
-	account := "*"
-	if kind == "image" || kind == "snapshot" {
-		account = ""
-	}
-	return "arn:" + e.Partition() + ":ec2:*:" + account + ":" + kind + "/*"
+	access amazon.Access // see For
 }
 
 // A Statement is what one feature of a template has to be allowed.
@@ -66,14 +40,8 @@ type Statement struct {
 	Actions    []string
 	Resources  []string // ARNs; none: *
 	Conditions []Condition
-	// As is who needs it: the zero value is whoever makes the build's AMI.
-	As amazon.Access
-}
-
-// A Condition has to hold for a statement to allow anything.
-type Condition struct {
-	Operator, Key string
-	Values        []string
+	// As is who needs it: the ARN of a role, or a profile; empty: whoever runs bake.
+	As string
 }
 
 // Read is the statement of calls that only read, which know no resources.
@@ -94,44 +62,59 @@ type Allowed struct {
 	Condition map[string]map[string][]string `json:"Condition,omitempty"`
 }
 
-// Merge makes one policy of statements. Those that are for the same, of the
-// same resources, under the same conditions, become one.
+// Merge makes one policy of statements. Those that are for the same become one
+// if they allow the same actions, or allow actions on the same resources, under
+// the same conditions.
 func Merge(all []Statement) Document {
-	byKey := map[string]*Allowed{}
-	var order []*Allowed
+	var list []*Allowed
 	for _, s := range all {
 		d := s.allowed()
-		key := string(must(json.Marshal([]any{d.Sid, d.Resource, d.Condition})))
-		if have := byKey[key]; have != nil {
-			have.Action = append(have.Action, d.Action...)
-			continue
-		}
-		byKey[key] = &d
-		order = append(order, &d)
+		list = append(list, &d)
 	}
-	out := Document{Version: "2012-10-17"}
-	used := map[string]int{}
-	slices.SortStableFunc(order, func(a, b *Allowed) int {
+	list = join(list, func(d *Allowed) any { return d.Resource }, func(into, d *Allowed) { into.Action = sorted(append(into.Action, d.Action...)) })
+	list = join(list, func(d *Allowed) any { return d.Action }, func(into, d *Allowed) { into.Resource = sorted(append(into.Resource, d.Resource...)) })
+	slices.SortStableFunc(list, func(a, b *Allowed) int {
 		return cmp.Or(cmp.Compare(a.Sid, b.Sid), strings.Compare(strings.Join(a.Resource, " "), strings.Join(b.Resource, " ")))
 	})
-	for _, d := range order {
-		slices.Sort(d.Action)
-		d.Action = slices.Compact(d.Action)
+	out := Document{Version: "2012-10-17"}
+	used := map[string]int{}
+	for _, d := range list {
 		if used[d.Sid]++; used[d.Sid] > 1 { // a Sid is unique in its policy
-			d.Sid += string(rune('0' + used[d.Sid]))
+			d.Sid += strconv.Itoa(used[d.Sid])
 		}
 		out.Statements = append(out.Statements, *d)
 	}
 	return out
 }
 
+// join puts statements together that are for the same under the same
+// conditions, and have one more thing in common.
+func join(all []*Allowed, common func(*Allowed) any, add func(into, d *Allowed)) []*Allowed {
+	byKey := map[string]*Allowed{}
+	var out []*Allowed
+	for _, d := range all {
+		key := string(must(json.Marshal([]any{d.Sid, d.Condition, common(d)})))
+		if have := byKey[key]; have != nil {
+			add(have, d)
+			continue
+		}
+		byKey[key] = d
+		out = append(out, d)
+	}
+	return out
+}
+
+func sorted(words []string) []string {
+	words = slices.Clone(words)
+	slices.Sort(words)
+	return slices.Compact(words)
+}
+
 func (s Statement) allowed() Allowed {
-	d := Allowed{Sid: s.Sid, Effect: "Allow", Action: slices.Clone(s.Actions), Resource: slices.Clone(s.Resources)}
+	d := Allowed{Sid: s.Sid, Effect: "Allow", Action: sorted(s.Actions), Resource: sorted(s.Resources)}
 	if len(d.Resource) == 0 {
 		d.Resource = []string{"*"}
 	}
-	slices.Sort(d.Resource)
-	d.Resource = slices.Compact(d.Resource)
 	for _, c := range s.Conditions {
 		if d.Condition == nil {
 			d.Condition = map[string]map[string][]string{}

@@ -1,33 +1,43 @@
 package permit
 
 import (
-	"reflect"
+	"strings"
 
 	"bake/steps/amazon"
 )
 
-// At is the environment of what calls another region than the home's. Where no
-// region is named, the home's stays.
-func (e Env) At(region string) Env {
-	if region != "" {
-		e.Home.Region = region
-	}
+// For is the environment of what is called with an access: in its region, and
+// in the account of its last role. What is not known before a run is any.
+func (e Env) For(a amazon.Access) Env {
+	e.access = a
 	return e
 }
 
-// Under says whose the statements are that an access needs: the last role's or
-// the profile's, and what each before it needs to assume the next. An access
-// like the home's, or without profile and roles, needs nothing else.
-func (e Env) Under(a amazon.Access, all ...Statement) []Statement {
-	if a.Profile == e.Home.Profile && reflect.DeepEqual(a.Roles, e.Home.Roles) || a.Profile == "" && len(a.Roles) == 0 {
-		return all
+// In is the same in another region. None stays none.
+func (e Env) In(region string) Env {
+	e.access.Region = region
+	return e
+}
+
+// Actor is whose rights an access stands for: its last role's or its profile's;
+// empty: those of whoever runs bake.
+func Actor(a amazon.Access) string {
+	if n := len(a.Roles); n > 0 {
+		return a.Roles[n-1].ARN
 	}
+	return a.Profile
+}
+
+// Under says that the statements are those of the environment's access, and
+// adds what each role before the last needs to assume the next.
+func (e Env) Under(all ...Statement) []Statement {
 	for i := range all {
-		all[i].As = a
+		all[i].As = Actor(e.access)
 	}
-	for i, r := range a.Roles {
-		assume := Statement{Sid: "AssumeRoles", Actions: []string{"sts:AssumeRole"}, Resources: []string{r.ARN}}
-		assume.As = amazon.Access{Region: a.Region, Profile: a.Profile, Roles: a.Roles[:i]}
+	for i, r := range e.access.Roles {
+		before := e.access
+		before.Roles = before.Roles[:i]
+		assume := Statement{Sid: "AssumeRoles", Actions: []string{"sts:AssumeRole"}, Resources: []string{r.ARN}, As: Actor(before)}
 		if len(r.Tags) > 0 {
 			assume.Actions = append(assume.Actions, "sts:TagSession")
 		}
@@ -36,14 +46,74 @@ func (e Env) Under(a amazon.Access, all ...Statement) []Statement {
 	return all
 }
 
-// ARN is the ARN of a resource of any account in the home's region.
-func (e Env) ARN(service, resource string) string { return e.arn(service, "*", resource) }
+// region and account are those of the access, or * if they are not known.
+func (e Env) region() string { return Any(e.access.Region) }
+
+func (e Env) account() string {
+	if n := len(e.access.Roles); n > 0 {
+		if parts := strings.SplitN(e.access.Roles[n-1].ARN, ":", 6); len(parts) == 6 {
+			return Any(parts[4])
+		}
+	}
+	if e.access.Profile != "" { // it may be of any
+		return "*"
+	}
+	return Any(e.Account)
+}
+
+// Partition is the first part of the ARNs of the access's region.
+func (e Env) Partition() string {
+	switch region := e.access.Region; {
+	case strings.HasPrefix(region, "cn-"):
+		return "aws-cn"
+	case strings.HasPrefix(region, "us-gov-"):
+		return "aws-us-gov"
+	}
+	if n := len(e.access.Roles); n > 0 {
+		if parts := strings.SplitN(e.access.Roles[n-1].ARN, ":", 3); len(parts) == 3 {
+			return parts[1]
+		}
+	}
+	return "aws"
+}
+
+// ARN is the ARN of a resource of the access's account and region.
+func (e Env) ARN(service, resource string) string {
+	return e.arn(service, e.region(), e.account(), resource)
+}
+
+// ARNOf is ARN in an account that may be another than the access's; empty: its own.
+func (e Env) ARNOf(service, account, resource string) string {
+	if account == "" {
+		account = e.account()
+	}
+	return e.arn(service, e.region(), account, resource)
+}
 
 // Region is the ARN of what belongs to no account, like images and snapshots.
-func (e Env) Region(service, resource string) string { return e.arn(service, "", resource) }
+func (e Env) Region(service, resource string) string {
+	return e.arn(service, e.region(), "", resource)
+}
 
-func (e Env) arn(service, account, resource string) string {
-	return "arn:" + e.Partition() + ":" + service + ":" + Any(e.Home.Region) + ":" + account + ":" + resource
+// IAM is the ARN of what belongs to no region: a role, an instance profile.
+func (e Env) IAM(resource string) string { return e.Global("iam", resource) }
+
+func (e Env) arn(service, region, account, resource string) string {
+	return "arn:" + e.Partition() + ":" + service + ":" + region + ":" + account + ":" + resource
+}
+
+// EC2 returns the ARN of all resources of EC2 types. Images and snapshots are
+// of no account in ARNs.
+func (e Env) EC2(kinds ...string) []string {
+	var all []string
+	for _, kind := range kinds {
+		if kind == "image" || kind == "snapshot" {
+			all = append(all, e.Region("ec2", kind+"/*"))
+		} else {
+			all = append(all, e.ARN("ec2", kind+"/*"))
+		}
+	}
+	return all
 }
 
 // Any is a name, or * if it is not known before a run.
@@ -54,17 +124,16 @@ func Any(name string) string {
 	return name
 }
 
-// Named is a condition: the resource has this Name tag already, or gets it as
-// it is made.
-func Named(when, name string) Condition {
-	operator := "StringEquals"
-	if name == "" { // not known before the run
-		operator = "StringLike"
+// Role is the ARN of a role that a template names, by its ARN or its name;
+// empty: any of the account.
+func (e Env) Role(nameOrARN string) string {
+	if strings.HasPrefix(nameOrARN, "arn:") {
+		return nameOrARN
 	}
-	return Condition{operator, "aws:" + when + "Tag/Name", []string{Any(name)}}
+	return e.IAM("role/" + strings.TrimPrefix(Any(nameOrARN), "/"))
 }
 
-// Creating is a condition: tags are given by the calls that make what gets them.
-func Creating(calls ...string) Condition {
-	return Condition{"StringEquals", "ec2:CreateAction", calls}
+// Global is the ARN of what an account has in no region.
+func (e Env) Global(service, resource string) string {
+	return e.arn(service, "", e.account(), resource)
 }

@@ -7,8 +7,7 @@ import (
 // Permissions is what keeping the volume has to be allowed. It is known by its
 // Name tag, and what it may change has that.
 func (o *Output) Permissions(env permit.Env) []permit.Statement {
-	access := o.Access
-	env = env.At(o.Region)
+	env = env.For(o.Access)
 	volumes := []string{env.ARN("ec2", "volume/*")}
 	this := []permit.Condition{permit.Named("Resource", o.Name)}
 	all := []permit.Statement{
@@ -30,7 +29,7 @@ func (o *Output) Permissions(env permit.Env) []permit.Statement {
 	case o.Snapshot != "", o.Encrypted != nil && *o.Encrypted: // with the snapshot's key, or the account's own
 		all = append(all, permit.Encryption(env, "")...)
 	}
-	return env.Under(access, append(all, o.attaching(env, this)...)...)
+	return env.Under(append(all, o.attaching(env, this)...)...)
 }
 
 // attaching is what it takes to attach the volume, and to take it from another

@@ -35,6 +35,7 @@ func TestAVolumeIsMadeChangedAndMovedUnderThePolicyThatIsPrinted(t *testing.T) {
 		}
 	}
 	permittest.Covers(t, l.Sandbox, doc)
+	permittest.Needed(t, l.Sandbox, doc, map[string]string{"ec2:DeleteVolume": "a volume that a run has made and not finished"})
 	if _, err := l.output(`{"name": "other", "size": 5, "region": "eu-west-1", "zone": "eu-west-1a"}`).Publish(t.Context(), sc, builder.Artifact{}); err == nil {
 		t.Error("a volume of another name was made")
 	}

@@ -12,6 +12,7 @@ import (
 
 	"bake/builder"
 	"bake/internal/sandbox"
+	"bake/internal/sandbox/policy"
 	"bake/internal/sandbox/sandboxtest"
 	"bake/steps/amazon"
 	"bake/steps/amazon/permit"
@@ -19,9 +20,10 @@ import (
 
 const region, user = "eu-west-1", "ci"
 
-// Document is the policy of one output of a template of the name.
+// Document is the policy of one output of a template of the name, in the
+// sandbox's account.
 func Document(template string, out builder.Output) permit.Document {
-	return permit.Merge(out.(permit.Asker).Permissions(permit.Env{Plan: &builder.Plan{Name: template}}))
+	return permit.Merge(out.(permit.Asker).Permissions(permit.Env{Plan: &builder.Plan{Name: template}, Account: sandboxtest.Account}))
 }
 
 // Limit makes callers that use the environment's credentials a user who may do
@@ -49,6 +51,7 @@ func Limit(t *testing.T, box *sandbox.Sandbox, doc permit.Document) *amazon.Clou
 		t.Setenv(k, v)
 	}
 	box.Faults.Forget()
+	box.Services.Rights.Begin()
 	return amazon.New(amazon.Options{})
 }
 
@@ -71,6 +74,76 @@ func Covers(t *testing.T, box *sandbox.Sandbox, doc permit.Document) {
 	if len(called) == 0 {
 		t.Error("nothing was called as the user of the policy")
 	}
+}
+
+// Needed fails the test for each action of the policy that was not asked for
+// since Limit, and has no reason in idle: why it is there, by "Sid action" or by
+// the action alone. It fails too if a reason is given for what was asked for
+// and nothing else of the policy would have allowed.
+func Needed(t *testing.T, box *sandbox.Sandbox, doc permit.Document, idle map[string]string) {
+	t.Helper()
+	use := uses(t, box, doc)
+	reasons := map[string]bool{}
+	for i, s := range doc.Statements {
+		for _, action := range s.Action {
+			key := s.Sid + " " + action
+			for _, k := range []string{key, action} {
+				if _, ok := idle[k]; !ok {
+					continue
+				}
+				reasons[k] = true
+				if use[i][action] && k == key {
+					t.Errorf("%s was needed, and is said not to be: %s", k, idle[k])
+				}
+			}
+			if !use[i][action] && idle[key] == "" && idle[action] == "" {
+				t.Errorf("%s is in the policy, and nothing would have been refused without it", key)
+			}
+		}
+	}
+	for k := range idle {
+		if !reasons[k] {
+			t.Errorf("a reason is given for %s, which is not in the policy", k)
+		}
+	}
+}
+
+// uses tells for each statement which of its actions allowed something that no
+// other statement does.
+func uses(t *testing.T, box *sandbox.Sandbox, doc permit.Document) []map[string]bool {
+	t.Helper()
+	var parsed []*policy.Document
+	use := make([]map[string]bool, len(doc.Statements))
+	for i, s := range doc.Statements {
+		use[i] = map[string]bool{}
+		text, err := json.Marshal(permit.Document{Version: doc.Version, Statements: []permit.Allowed{s}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := policy.Parse(string(text))
+		if err != nil {
+			t.Fatalf("statement %s: %v", s.Sid, err)
+		}
+		parsed = append(parsed, d)
+	}
+	for _, made := range box.Services.Rights.Decisions() {
+		if !strings.HasSuffix(made.Caller, ":user/"+user) {
+			continue
+		}
+		var by []int
+		for i, d := range parsed {
+			if policy.Decide([]*policy.Document{d}, made.Request) == policy.Allowed {
+				by = append(by, i)
+			}
+		}
+		switch len(by) {
+		case 0:
+			t.Errorf("%s on %s was refused", made.Request.Action, made.Request.Resource)
+		case 1:
+			use[by[0]][made.Request.Action] = true
+		}
+	}
+	return use
 }
 
 // name is what a service's actions begin with in policies.
