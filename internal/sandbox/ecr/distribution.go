@@ -189,8 +189,12 @@ func (r *registry) prefix() string {
 	return "ecr:"
 }
 
-// may refuses what the bearer's own policies do not allow.
+// may refuses what the bearer's own policies do not allow. Everybody may pull
+// from ECR Public.
 func (v *visit) may(action, arn string) *refusal {
+	if v.r.Public && (action == "BatchGetImage" || action == "GetDownloadUrlForLayer") {
+		return nil
+	}
 	if v.token.Caller == "anonymous" || v.t.deps.Allowed == nil || v.t.deps.Allowed(v.token.Account, v.token.Caller, v.r.prefix()+action, arn) {
 		return nil
 	}

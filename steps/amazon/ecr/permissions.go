@@ -89,14 +89,17 @@ func (t *target) pushing(env permit.Env) []permit.Statement {
 // keeping is making the repository, and setting what the template names.
 func (t *target) keeping(env permit.Env, c *Create) []permit.Statement {
 	var all []permit.Statement
+	var set []string
+	if c.Enabled || len(c.Tags) > 0 {
+		set = append(set, "ListTagsForResource", "TagResource")
+	}
 	if c.Enabled {
 		made := t.statement(env, "MakeRepositories", "CreateRepository")
 		made.Conditions = []permit.Condition{env.Born()}
-		removed := t.statement(env, "RemoveOwnRepositories", "ListTagsForResource", "DeleteRepository")
+		removed := t.statement(env, "RemoveOwnRepositories", "DeleteRepository")
 		removed.Conditions = []permit.Condition{env.Tag()}
-		all = append(all, made, t.statement(env, "TagRepositories", "TagResource"), removed)
+		all = append(all, made, removed)
 	}
-	var set []string
 	if c.ScanOnPush != nil {
 		set = append(set, "PutImageScanningConfiguration")
 	}
@@ -105,9 +108,6 @@ func (t *target) keeping(env permit.Env, c *Create) []permit.Statement {
 	}
 	set = append(set, policyActions("LifecyclePolicy", "Put", c.Lifecycle)...)
 	set = append(set, policyActions("RepositoryPolicy", "Set", c.Policy)...)
-	if len(c.Tags) > 0 {
-		set = append(set, "ListTagsForResource", "TagResource")
-	}
 	if len(set) > 0 {
 		all = append(all, t.statement(env, "SetUpRepositories", set...))
 	}
@@ -143,11 +143,9 @@ func (o *Output) checking(env permit.Env, t *target) []permit.Statement {
 	return all
 }
 
+// deleting is removing old images; that indexes are read for it, a push may too.
 func (k *Keep) deleting(env permit.Env, t *target) []permit.Statement {
 	actions := []string{"DescribeImages"}
-	if !t.public {
-		actions = append(actions, "BatchGetImage")
-	}
 	if !k.DryRun {
 		actions = append(actions, "BatchDeleteImage")
 	}
