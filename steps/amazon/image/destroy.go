@@ -225,6 +225,10 @@ func Destroy(ctx context.Context, cloud *amazon.Cloud, t Target, unprotect bool)
 			return cloud.Explain(ctx, t.Access, fmt.Errorf("ending the protection of image %s: %w", t.ID, err))
 		}
 	}
+	p := &place{cloud: cloud, access: t.Access, ec2: client, label: t.Region, silent: true}
+	if err := p.returnKeys(ctx, t.image); err != nil {
+		return err
+	}
 	if err := removeImage(ctx, client, t.image); err != nil {
 		if amazon.IsCode(err, "OperationNotPermitted") && t.Protected {
 			return &amazon.Explained{Err: fmt.Errorf("removing image %s in %s: %w", t.ID, t.Region, err), Cure: "it was protected with a cooldown: try again in 24 hours"}

@@ -95,6 +95,10 @@ func (p *place) permit(ctx context.Context, img types.Image) error {
 	if err := p.mayShare(ctx, img, add); err != nil {
 		return err
 	}
+	// Before the permissions, so that a run that dies between does it again.
+	if err := p.shareKeys(ctx, img, want, remove); err != nil {
+		return err
+	}
 	if err := p.modifyLaunchPermissions(ctx, img, add, remove); err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (o *AMI) Permissions(env permit.Env) []permit.Statement {
 			local = append(local, permit.Encryption(there, at.KMSKey)...)
 		}
 		if foreign {
-			mine = append(mine, o.lending(home)...)
+			mine = append(mine, o.lending(home, there.AccountOf())...)
 		}
 		theirs = append(theirs, there.Under(local...)...)
 	}
@@ -57,6 +57,7 @@ func (o *AMI) here(env permit.Env) []permit.Statement {
 	if len(o.LaunchPermissions.grantees("")) > 0 {
 		all = append(all, permit.DescribeKey(env, o.KMSKey))
 	}
+	all = append(all, o.sharingKeys(env, accounts(o.LaunchPermissions.grantees("")))...)
 	if o.DeprecateAfter > 0 || o.DeprecateAt != "" {
 		all = append(all, permit.Statement{Sid: "DeprecateImages", Actions: []string{"ec2:EnableImageDeprecation", "ec2:DisableImageDeprecation"}, Resources: images, Conditions: made})
 	}
@@ -90,11 +91,35 @@ func copying(from, to permit.Env) []permit.Statement {
 
 // lending is what the image's own account needs for another to copy it: no
 // more than sharing does.
-func (o *AMI) lending(env permit.Env) []permit.Statement {
-	return []permit.Statement{
+func (o *AMI) lending(env permit.Env, account string) []permit.Statement {
+	return append([]permit.Statement{
 		{Sid: "DescribeAndShareImages", Actions: []string{"ec2:ModifyImageAttribute"}, Resources: env.EC2("image"), Conditions: []permit.Condition{env.Tag()}},
 		permit.DescribeKey(env, o.KMSKey),
+	}, o.sharingKeys(env, []grantee{grantee(account)})...)
+}
+
+// sharingKeys is giving accounts the use of the image's key, and taking it back
+// from those that the template does not name any more.
+func (o *AMI) sharingKeys(env permit.Env, with []grantee) []permit.Statement {
+	if !o.encrypted() {
+		return nil
 	}
+	keys, named := env.Key(o.KMSKey)
+	all := []permit.Statement{{Sid: "TakeKeysBack", Actions: []string{"kms:ListGrants", "kms:RevokeGrant"}, Resources: keys, Conditions: named}}
+	if len(with) == 0 {
+		return all
+	}
+	var principals, operations []string
+	for _, account := range with {
+		principals = append(principals, "arn:"+env.Partition()+":iam::"+string(account)+":root")
+	}
+	for _, op := range lent() {
+		operations = append(operations, string(op))
+	}
+	only := []permit.Condition{{Operator: "StringLike", Key: "kms:GranteePrincipal", Values: principals}, {Operator: "ForAllValues:StringEquals", Key: "kms:GrantOperations", Values: operations}}
+	return append(all,
+		permit.Statement{Sid: "ReadKeyPolicies", Actions: []string{"kms:GetKeyPolicy"}, Resources: keys, Conditions: named},
+		permit.Statement{Sid: "LendKeysToAccounts", Actions: []string{"kms:CreateGrant"}, Resources: keys, Conditions: append(named, only...)})
 }
 
 // regionsOf are where the `ami` outputs of a build put its AMI, in the account

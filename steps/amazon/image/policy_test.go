@@ -156,7 +156,7 @@ func TestThePolicyGrowsWithWhatTheTemplateAsksFor(t *testing.T) {
 		{"  - ami: {name: web, deprecate_after: 90d}\n", []string{"ec2:DisableImageDeprecation", "ec2:EnableImageDeprecation"}},
 		{"  - ami: {name: web, launch_permissions: {public: true}}\n", []string{"ec2:GetImageBlockPublicAccessState", "kms:DescribeKey"}},
 		{"  - ami: {name: web, regions: [us-east-1]}\n", []string{"ec2:CopyImage"}},
-		{"  - ami: {name: web, regions: [{region: us-east-1, kms_key: alias/x}]}\n", []string{"ec2:CopyImage", "kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"}},
+		{"  - ami: {name: web, regions: [{region: us-east-1, kms_key: alias/x}]}\n", []string{"ec2:CopyImage", "kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKeyWithoutPlaintext", "kms:ListGrants", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:RevokeGrant"}},
 		{"  - ami: {name: web, keep: 3}\n", []string{"ec2:DescribeInstances", "ec2:DescribeLaunchTemplateVersions"}},
 	} {
 		base := permit.Merge(w.newRun("  - ami: {name: web}\n").statements()).Actions()

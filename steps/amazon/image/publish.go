@@ -236,6 +236,9 @@ func (p *place) lend(ctx context.Context, img types.Image, to []grantee) error {
 	if err := p.mayShare(ctx, img, add); err != nil {
 		return err
 	}
+	if err := p.shareKeys(ctx, img, to, nil); err != nil {
+		return err
+	}
 	if err := p.modifyLaunchPermissions(ctx, img, add, nil); err != nil {
 		return err
 	}

@@ -26,6 +26,9 @@ func (p *place) makeWay(ctx context.Context, old types.Image) error {
 			return p.explain(ctx, "marking the snapshots of %s: %w", *old.ImageId, err)
 		}
 	}
+	if err := p.returnKeys(ctx, old); err != nil {
+		return err
+	}
 	_, err := p.ec2.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: old.ImageId})
 	if err != nil && !amazon.IsCode(err, "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable") {
 		return p.explain(ctx, "removing image %s, which has the name %q: %w", *old.ImageId, aws.ToString(old.Name), err)
@@ -88,6 +91,9 @@ func (p *place) removeBeside(ctx context.Context, i, other types.Image) error {
 	if !slices.ContainsFunc(snapshotsOf(i), func(id string) bool { return slices.Contains(snapshotsOf(other), id) }) {
 		return p.remove(ctx, i)
 	}
+	if err := p.returnKeys(ctx, i); err != nil {
+		return err
+	}
 	_, err := p.ec2.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: i.ImageId})
 	if err != nil && !amazon.IsCode(err, "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable") {
 		return p.explain(ctx, "removing image %s in %s: %w", aws.ToString(i.ImageId), p.label, err)
@@ -98,6 +104,9 @@ func (p *place) removeBeside(ctx context.Context, i, other types.Image) error {
 // remove deregisters an image with its snapshots, but for those that other
 // images have.
 func (p *place) remove(ctx context.Context, i types.Image) error {
+	if err := p.returnKeys(ctx, i); err != nil {
+		return err
+	}
 	if err := removeImage(ctx, p.ec2, i); err != nil {
 		return p.explain(ctx, "removing image %s in %s: %w", aws.ToString(i.ImageId), p.label, err)
 	}

@@ -61,6 +61,9 @@ func (e Env) account() string {
 	return Any(e.Account)
 }
 
+// AccountOf is the account of the access, or * if it is not known.
+func (e Env) AccountOf() string { return e.account() }
+
 // Partition is the first part of the ARNs of the access's region.
 func (e Env) Partition() string {
 	switch region := e.access.Region; {

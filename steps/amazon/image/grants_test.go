@@ -1,0 +1,99 @@
+package image_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/google/go-cmp/cmp"
+
+	"bake/internal/sandbox/sandboxtest"
+	"bake/steps/amazon/permit"
+	"bake/steps/amazon/permit/permittest"
+)
+
+// grantees are who has grants of a key.
+func (w *world) grantees(region, arn string) []string {
+	w.t.Helper()
+	out := must[*kms.ListGrantsOutput](w.t)(kms.NewFromConfig(sandboxtest.Config(w.box, region)).ListGrants(w.t.Context(), &kms.ListGrantsInput{KeyId: &arn}))
+	all := []string{}
+	for _, g := range out.Grants {
+		all = append(all, strings.TrimSuffix(strings.TrimPrefix(aws.ToString(g.GranteePrincipal), "arn:aws:iam::"), ":root"))
+	}
+	slices.Sort(all)
+	return all
+}
+
+const sharedOutputs = `
+  - ami:
+      name: web
+      kms_key: alias/images
+      launch_permissions: {accounts: ["444455556666", "777788889999"]}
+      regions: [us-east-1]
+`
+
+func TestAnEncryptedImageIsSharedWithItsKeyInEachRegionAndTakenBackWithIt(t *testing.T) {
+	w := newWorld(t)
+	keys := map[string]string{home: w.key(home, "alias/images"), away: w.key(away, "alias/images")}
+	w.frozen("web", "alias/images")
+	both := []string{"444455556666", "777788889999"}
+	check := func(when string, want []string) {
+		t.Helper()
+		for region, arn := range keys {
+			if diff := cmp.Diff(want, w.grantees(region, arn)); diff != "" {
+				t.Errorf("%s, in %s: %s", when, region, diff)
+			}
+		}
+	}
+	w.publish(sharedOutputs)
+	check("shared", both)
+	// The other account can copy it now, which needs its key.
+	theirs := ec2.NewFromConfig(sandboxtest.ConfigAs(w.box, home, "444455556666", "any", ""))
+	if _, err := theirs.CopyImage(t.Context(), &ec2.CopyImageInput{Name: aws.String("mine"), SourceImageId: w.only(home, "web").ImageId, SourceRegion: aws.String(home)}); err != nil {
+		t.Errorf("copying it: %v", err)
+	}
+	w.calls()
+	if got := w.publish(sharedOutputs); !got.Unchanged || w.calls()["kms:CreateGrant"] != 0 {
+		t.Errorf("the same again: %+v", got)
+	}
+	check("the same again", both)
+	w.publish(strings.Replace(sharedOutputs, `, "777788889999"`, "", 1))
+	check("one account less", both[:1])
+	w.publish("  - ami: {name: web, kms_key: alias/images, regions: [us-east-1]}\n")
+	check("shared with nobody", []string{})
+}
+
+func TestAKeyWhosePolicyNamesTheAccountNeedsNoGrant(t *testing.T) {
+	w := newWorld(t)
+	arn := w.key(home, "alias/images")
+	policy := `{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": ["arn:aws:iam::111122223333:root"]}, "Action": "kms:*", "Resource": "*"},
+		{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::444455556666:root"}, "Action": ["kms:Decrypt", "kms:CreateGrant", "kms:DescribeKey"], "Resource": "*"}]}`
+	must[*kms.PutKeyPolicyOutput](t)(kms.NewFromConfig(sandboxtest.Config(w.box, home)).PutKeyPolicy(t.Context(), &kms.PutKeyPolicyInput{KeyId: &arn, Policy: &policy}))
+	w.frozen("web", "alias/images")
+	w.publish(`  - ami: {name: web, kms_key: alias/images, launch_permissions: {accounts: ["444455556666"]}}` + "\n")
+	if got := w.grantees(home, arn); len(got) != 0 {
+		t.Errorf("grants for %v", got)
+	}
+}
+
+func TestGrantsOfAKeyAreAllowedByThePolicyThatIsPrinted(t *testing.T) {
+	w := newWorld(t)
+	arn := w.key(home, "alias/images")
+	w.frozen("web", "alias/images")
+	outputs := `  - ami: {name: web, kms_key: alias/images, launch_permissions: {accounts: ["444455556666"]}}` + "\n"
+	doc := permit.Merge(w.newRun(outputs).statements())
+	w.cloud = permittest.Limit(t, w.box, permittest.Without(t, doc, "LendKeysToAccounts"))
+	w.refuse(outputs, "which that account may not use")
+	w.cloud = permittest.Limit(t, w.box, doc)
+	w.publish(outputs)
+	if diff := cmp.Diff([]string{"444455556666"}, w.grantees(home, arn)); diff != "" {
+		t.Error(diff)
+	}
+	w.publish("  - ami: {name: web, kms_key: alias/images}\n")
+	if got := w.grantees(home, arn); len(got) != 0 {
+		t.Errorf("grants for %v", got)
+	}
+}
