@@ -70,6 +70,11 @@ func exitCode(err error, stderr io.Writer, color bool) int {
 		e.diags.Format(stderr, color)
 		return exitUsage
 	}
+	if errors.Is(err, context.Canceled) && runCode(err) == exitInterrupted {
+		// Which call it was that did not come to its end tells the user nothing.
+		fmt.Fprintln(stderr, "bake: interrupted")
+		return exitInterrupted
+	}
 	fmt.Fprintf(stderr, "bake: %v\n", err)
 	if hint := builder.Hint(err); hint != "" {
 		fmt.Fprintf(stderr, "hint: %s\n", hint)

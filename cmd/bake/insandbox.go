@@ -1,10 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"net"
+	"net/url"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +31,7 @@ func (a *app) sandboxFlag(root *cobra.Command) {
 func (a *app) openSandbox(where string) (endpoint string, stop func(), err error) {
 	stop = func() {}
 	if where == "" || strings.HasPrefix(where, "http://") || strings.HasPrefix(where, "https://") {
-		return where, stop, nil
+		return where, stop, answers(where)
 	}
 	s, err := sandbox.Start(context.Background(), sandbox.Options{Dir: where})
 	if busy, ok := errors.AsType[*sandbox.BusyError](err); ok {
@@ -37,6 +41,23 @@ func (a *app) openSandbox(where string) (endpoint string, stop func(), err error
 		return "", stop, err
 	}
 	return s.URL, func() { _ = s.Close() }, nil // what it leaves the next start finds
+}
+
+// answers tries whether anything listens at a sandbox's URL, before calls are
+// repeated for minutes as AWS's are.
+func answers(where string) error {
+	at, err := url.Parse(where)
+	if where == "" || err == nil && at.Scheme == "https" {
+		return nil
+	}
+	if err != nil {
+		return usagef("like --sandbox=http://127.0.0.1:4566", "--sandbox: %w", err)
+	}
+	c, err := net.DialTimeout("tcp", net.JoinHostPort(at.Hostname(), cmp.Or(at.Port(), "80")), 5*time.Second)
+	if err != nil {
+		return usagef("`bake sandbox` runs one; --sandbox alone needs none", "no sandbox answers at %s: %w", where, err)
+	}
+	return c.Close()
 }
 
 // absoluteSandbox is --sandbox so that it means the same from another folder.

@@ -42,8 +42,11 @@ func (e *Explained) Hint() string { return e.Cure }
 // An error that needs no words comes back as it is; so does nil.
 func (c *Cloud) Explain(ctx context.Context, a Access, err error) error {
 	var told interface{ Hint() string }
-	if err == nil || errors.As(err, &told) {
-		return err
+	if err == nil {
+		return nil
+	}
+	if errors.As(err, &told) {
+		return toldOnce(err, told.Hint())
 	}
 	if isDenied(err) {
 		return c.explainDenial(ctx, a, err)
@@ -56,6 +59,20 @@ func (c *Cloud) Explain(ctx context.Context, a Access, err error) error {
 		return &Explained{Err: err, Cure: cure}
 	}
 	return &Explained{Err: err}
+}
+
+// toldOnce is an error with a hint. If the hint is of something that a call
+// needed (an MFA code that nobody can give), the call's layers go, too.
+func toldOnce(err error, hint string) error {
+	var call *smithy.OperationError
+	var inside interface{ Hint() string }
+	if !errors.As(err, &call) || !errors.As(call.Err, &inside) {
+		return err
+	}
+	if e, ok := err.(*Explained); ok {
+		return e
+	}
+	return &Explained{Err: err, Cure: hint}
 }
 
 // cures are what to do about AWS's codes whose message does not tell.

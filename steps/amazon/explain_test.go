@@ -52,6 +52,8 @@ func TestAnErrorIsToldWithoutTheSDKsLayers(t *testing.T) {
 		{"no credentials", "RunInstances: there are no AWS credentials: none in the environment", "--sandbox", Access{}, noKey},
 		{"no SSO session", "RunInstances: there are no AWS credentials: the SSO session has ended", "`aws sso login --profile dev`", Access{Profile: "dev"},
 			errors.New("get identity: get credentials: failed to refresh cached credentials, the SSO session has expired or is invalid: open /home/x/.aws/sso/cache/1.json")},
+		{"no MFA code", "RunInstances: the role wants a code", "run bake in a terminal", Access{},
+			fmt.Errorf("get identity: get credentials: failed to refresh cached credentials, %w", &Explained{Err: errors.New("the role wants a code"), Cure: "run bake in a terminal"})},
 		{"not reached", `RunInstances: Post "https://x/": dial tcp: refused`, "", Access{},
 			errors.New(`https response error StatusCode: 0, RequestID: , request send failed, Post "https://x/": dial tcp: refused`)},
 	} {
