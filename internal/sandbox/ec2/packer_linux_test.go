@@ -1,12 +1,14 @@
 package ec2_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -77,6 +79,42 @@ func TestPackerBuildsAnAMIWithShellAndFileProvisioners(t *testing.T) {
 			t.Errorf("%s: shared with %+v", region, p.LaunchPermissions)
 		}
 		nothingLeft(t, c)
+	}
+}
+
+// The volume of a surrogate is formatted, mounted and filled by the template's
+// own commands, and becomes the root of an image that can be started.
+func TestPackerMakesAnAMIOfASurrogateVolume(t *testing.T) {
+	need.Root(t)
+	machinetest.Program(t)
+	s := sandboxtest.Start(t)
+	out, err := packer(t, s, map[string]any{
+		"type": "amazon-ebssurrogate", "ami_name": "surrogate", "ami_virtualization_type": "hvm", "instance_type": "t3.micro", "ssh_interface": "private_ip", "ena_support": true,
+		"source_ami_filter":            map[string]any{"owners": []string{"amazon"}, "most_recent": true, "filters": map[string]any{"name": "al2023-ami-2023.*-x86_64"}},
+		"ami_root_device":              map[string]any{"source_device_name": "/dev/xvdf", "device_name": "/dev/xvda", "delete_on_termination": true, "volume_size": 2, "volume_type": "gp2"},
+		"launch_block_device_mappings": []any{map[string]any{"device_name": "/dev/xvdf", "volume_size": 2, "volume_type": "gp2", "delete_on_termination": true}},
+	}, map[string]any{"type": "shell", "inline": []string{"sudo mkfs.ext4 /dev/xvdf", "sudo mkdir /new", "sudo mount /dev/xvdf /new",
+		"cd / && sudo tar -c -f - bin etc home root usr var | sudo tar -x -f - -C /new", "echo surrogate | sudo tee /new/made", "sudo umount /new"}})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	c := sdk.NewFromConfig(sandboxtest.Config(s, "us-east-1"))
+	nothingLeft(t, c)
+	images, err := c.DescribeImages(t.Context(), &sdk.DescribeImagesInput{Owners: []string{"self"}})
+	want(t, err, "")
+	script := base64.StdEncoding.EncodeToString([]byte("#!/bin/sh\necho it is a $(cat /made) >/dev/console\n"))
+	run, err := c.RunInstances(t.Context(), &sdk.RunInstancesInput{ImageId: images.Images[0].ImageId, InstanceType: types.InstanceTypeT3Micro, MinCount: aws.Int32(1), MaxCount: aws.Int32(1), UserData: &script})
+	want(t, err, "")
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		console, err := c.GetConsoleOutput(t.Context(), &sdk.GetConsoleOutputInput{InstanceId: run.Instances[0].InstanceId, Latest: aws.Bool(true)})
+		want(t, err, "")
+		text, _ := base64.StdEncoding.DecodeString(aws.ToString(console.Output))
+		if strings.Contains(string(text), "it is a surrogate") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("it does not start: %+v\n%s", describe(t, c, *run.Instances[0].InstanceId).StateReason, text)
+		}
 	}
 }
 
