@@ -12,7 +12,7 @@ FUZZTIME ?= 5m
 # A static binary: it runs everywhere, also as the built-in base image.
 export CGO_ENABLED ?= 0
 
-.PHONY: all build install demo demo-ami demo-release test race lint check bench fuzz clean
+.PHONY: all build install cross demo demo-ami demo-release test race lint check bench fuzz clean
 
 all: build
 
@@ -21,6 +21,9 @@ build: ## bin/bake
 
 install: ## bake into $GOBIN
 	$(GO) install -trimpath -ldflags '$(LDFLAGS)' ./cmd/bake
+
+cross: ## bake builds for macOS too
+	GOOS=darwin $(GO) build -o /dev/null ./cmd/bake
 
 demo: build ## bake an image with the embedded engine: no Docker, no network
 	@testdata/demo/run bin/bake dist/demo

@@ -14,7 +14,6 @@
 package rootfs
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -23,7 +22,16 @@ import (
 )
 
 // ErrUnsupported says that this operating system cannot run containers itself.
-var ErrUnsupported = errors.New("running commands in a root file system needs Linux")
+var ErrUnsupported error = unsupported{}
+
+type unsupported struct{}
+
+func (unsupported) Error() string { return "running commands in a root file system needs Linux" }
+
+// Hint tells what works instead.
+func (unsupported) Hint() string {
+	return "start Docker and use --engine docker; the sandbox's machines and tasks need Linux too"
+}
 
 // A Config is what a container is made of. Paths that are not absolute are
 // below Base; overlayfs has room for some 450 layers if they are short.

@@ -333,7 +333,7 @@ func permTest(arg string) (predicate, error) {
 		return nil, err
 	}
 	return func(x found) (bool, error) {
-		bits := x.info.Sys().(*syscall.Stat_t).Mode & 0o7777
+		bits := uint32(x.info.Sys().(*syscall.Stat_t).Mode) & 0o7777
 		switch arg[0] {
 		case '-':
 			return bits&want == want, nil

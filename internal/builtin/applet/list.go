@@ -198,14 +198,14 @@ func (l listing) long(e entry) string {
 		size = humanSize(e.Size())
 	}
 	if e.Mode()&fs.ModeDevice != 0 {
-		size = fmt.Sprintf("%d, %d", unix.Major(st.Rdev), unix.Minor(st.Rdev))
+		size = fmt.Sprintf("%d, %d", unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev)))
 	}
 	when := e.ModTime().In(l.c.location())
 	date := when.Format("Jan _2 15:04")
 	if age := time.Since(when); age > 182*24*time.Hour || age < -time.Hour {
 		date = when.Format("Jan _2  2006")
 	}
-	return fmt.Sprintf("%s %4d %-8s %-8s %8s %s ", modeString(st.Mode), st.Nlink, user, group, size, date)
+	return fmt.Sprintf("%s %4d %-8s %-8s %8s %s ", modeString(uint32(st.Mode)), st.Nlink, user, group, size, date)
 }
 
 // modeString is "drwxr-sr-t" for the bits of stat.
@@ -349,7 +349,7 @@ func (c *Call) statField(letter byte, name string, st *unix.Stat_t) any {
 	case 'a':
 		return octal(st.Mode & 0o7777)
 	case 'A':
-		return modeString(st.Mode)
+		return modeString(uint32(st.Mode))
 	case 'f':
 		return inHex(st.Mode)
 	case 'F':
@@ -438,7 +438,7 @@ func du(_ context.Context, c *Call) error {
 			return 0, nil
 		}
 		st := info.Sys().(*syscall.Stat_t)
-		if id := [2]uint64{st.Dev, st.Ino}; seen[id] {
+		if id := [2]uint64{uint64(st.Dev), st.Ino}; seen[id] {
 			return 0, nil
 		} else {
 			seen[id] = true

@@ -65,7 +65,7 @@ func applyMode(path, mode string) error {
 	if err := unix.Stat(path, &st); err != nil {
 		return &fs.PathError{Op: "chmod", Path: path, Err: err}
 	}
-	bits, err := newMode(st.Mode&0o7777, st.Mode&unix.S_IFMT == unix.S_IFDIR, mode)
+	bits, err := newMode(uint32(st.Mode)&0o7777, st.Mode&unix.S_IFMT == unix.S_IFDIR, mode)
 	if err != nil {
 		return err
 	}

@@ -152,7 +152,7 @@ func (t *tarCommand) entry(tw *tar.Writer, name, file string, info fs.FileInfo) 
 	}
 	st := info.Sys().(*syscall.Stat_t)
 	h.Uname, h.Gname = userName(int(st.Uid)), groupName(int(st.Gid))
-	if id := [2]uint64{st.Dev, st.Ino}; info.Mode().IsRegular() && st.Nlink > 1 {
+	if id := [2]uint64{uint64(st.Dev), st.Ino}; info.Mode().IsRegular() && st.Nlink > 1 {
 		if first, ok := t.links[id]; ok {
 			h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
 		} else {

@@ -117,7 +117,7 @@ func (k copier) one(from, to string, info fs.FileInfo) error {
 		return k.file(from, to, info)
 	default:
 		st := info.Sys().(*syscall.Stat_t)
-		return unix.Mknod(to, st.Mode, int(st.Rdev))
+		return unix.Mknod(to, uint32(st.Mode), int(st.Rdev))
 	}
 }
 
@@ -173,9 +173,9 @@ func copyMeta(to string, info fs.FileInfo) error {
 	if err := os.Lchown(to, int(st.Uid), int(st.Gid)); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	times := []unix.Timespec{unix.NsecToTimespec(st.Atim.Nano()), unix.NsecToTimespec(st.Mtim.Nano())}
+	times := timesOf(st)
 	if info.Mode()&fs.ModeSymlink == 0 {
-		if err := unix.Chmod(to, st.Mode&0o7777); err != nil {
+		if err := unix.Chmod(to, uint32(st.Mode)&0o7777); err != nil {
 			return &fs.PathError{Op: "chmod", Path: to, Err: err}
 		}
 	}
@@ -412,10 +412,10 @@ func touch(_ context.Context, c *Call) error {
 	}
 	at, mt := unix.NsecToTimespec(when.UnixNano()), unix.NsecToTimespec(when.UnixNano())
 	if o.has("m") && !o.has("a") {
-		at.Nsec = unix.UTIME_OMIT
+		at.Nsec = unchangedTime
 	}
 	if o.has("a") && !o.has("m") {
-		mt.Nsec = unix.UTIME_OMIT
+		mt.Nsec = unchangedTime
 	}
 	flags := 0
 	if o.has("h") {

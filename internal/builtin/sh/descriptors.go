@@ -34,7 +34,7 @@ type descriptors struct {
 func reserve() (*descriptors, error) {
 	d := &descriptors{}
 	var err error
-	if d.spare, err = unix.MemfdCreate("reserved", unix.MFD_CLOEXEC); err != nil {
+	if d.spare, err = memoryFile("reserved"); err != nil {
 		return nil, fmt.Errorf("reserving descriptors: %w", err)
 	}
 	if d.spare >= first && d.spare <= last {
@@ -51,7 +51,7 @@ func reserve() (*descriptors, error) {
 			d.open[n] = flags&unix.FD_CLOEXEC == 0 // inherited
 			continue
 		}
-		if err := unix.Dup3(d.spare, n, unix.O_CLOEXEC); err != nil {
+		if err := replace(d.spare, n); err != nil {
 			return nil, fmt.Errorf("reserving descriptors: %w", err)
 		}
 	}
@@ -128,7 +128,7 @@ func (d *descriptors) source(hc interp.HandlerContext, op, target string) (int, 
 
 // text makes a descriptor that reads s.
 func text(s string) (int, error) {
-	fd, err := unix.MemfdCreate("here-document", unix.MFD_CLOEXEC)
+	fd, err := memoryFile("here-document")
 	if err != nil {
 		return -1, err
 	}
@@ -159,7 +159,7 @@ func (d *descriptors) duplicate(hc interp.HandlerContext, name string) (int, err
 func (d *descriptors) put(n, fd int) error {
 	if fd < 0 {
 		d.open[n] = false
-		return unix.Dup3(d.spare, n, unix.O_CLOEXEC)
+		return replace(d.spare, n)
 	}
 	defer unix.Close(fd)
 	if err := unix.Dup2(fd, n); err != nil {

@@ -1,0 +1,33 @@
+//go:build !linux
+
+package network
+
+import (
+	"context"
+	"errors"
+	"os"
+)
+
+// Without Linux there is no container to join: package rootfs starts none.
+// What is here lets the rest of bake be built.
+
+const mtu = 1500
+
+type inbound struct{}
+
+func newInbound(context.Context, *Port) (*inbound, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (in *inbound) watch(context.Context)  {}
+func (in *inbound) update()                {}
+func (in *inbound) hostPort(uint16) uint16 { return 0 }
+func (in *inbound) close()                 {}
+
+type outbound struct {
+	port   *Port
+	device *os.File
+}
+
+func (o *outbound) run(context.Context) {}
+func (o *outbound) close()              {}
