@@ -147,7 +147,9 @@ func (d Denial) Statement() string {
 func (c *Cloud) denial(ctx context.Context, a Access, err error) (Denial, bool) {
 	text := err.Error()
 	if m := encodedMessage.FindStringSubmatch(text); m != nil {
-		return c.decode(ctx, a, m[1])
+		if d, ok := c.decode(ctx, a, m[1]); ok {
+			return d, true
+		} // the caller may not decode it; most of it stands in the text too
 	}
 	m := plainDenial.FindStringSubmatch(text)
 	if m == nil {
@@ -163,7 +165,7 @@ func (c *Cloud) decode(ctx context.Context, a Access, message string) (Denial, b
 	}
 	out, err := sts.NewFromConfig(cfg).DecodeAuthorizationMessage(ctx, &sts.DecodeAuthorizationMessageInput{EncodedMessage: &message})
 	if err != nil {
-		return Denial{}, false // the caller may not decode it; the message itself stays
+		return Denial{}, false
 	}
 	var decoded struct {
 		ExplicitDeny bool `json:"explicitDeny"`

@@ -124,6 +124,10 @@ func refuse(c *api.Call, p api.Protocol, r policy.Request, effect policy.Effect,
 	message := fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s", c.Caller, r.Action, r.Resource, why)
 	switch p {
 	case api.EC2:
+		if r.Resource == "*" { // what knows no resources is not told of them
+			return &api.Error{Code: "UnauthorizedOperation", Status: http.StatusForbidden,
+				Message: "You are not authorized to perform this operation. " + strings.Replace(message, " on resource: *", "", 1)}
+		}
 		return &api.Error{Code: "UnauthorizedOperation", Status: http.StatusForbidden,
 			Message: "You are not authorized to perform this operation. " + message + ". Encoded authorization failure message: " + encode(c, r, effect)}
 	case api.Query:
