@@ -13,6 +13,7 @@ import (
 // TestTheAMIDemo runs `make demo-ami` as on a machine that has nothing but a
 // shell, and, where there is mmdebstrap, from a Debian made of packages.
 func TestTheAMIDemo(t *testing.T) {
+	t.Parallel() // it mostly waits, for packages, machines or tasks
 	need.Root(t)
 	bin, err := staticBake()
 	if err != nil {

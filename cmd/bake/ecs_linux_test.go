@@ -217,6 +217,7 @@ func TestECSCommandsTeachTheirUse(t *testing.T) {
 // TestTheReleaseDemo runs `make demo-release`: it fails unless the third
 // release ends with exit code 3.
 func TestTheReleaseDemo(t *testing.T) {
+	t.Parallel() // it mostly waits, for packages, machines or tasks
 	need.Root(t)
 	bin, err := staticBake()
 	if err != nil {
