@@ -19,6 +19,12 @@ type Knobs struct {
 	VCPUs int `json:"vcpus"`
 	// MaxImages is how many images an account may have in a region; 0: no limit.
 	MaxImages int `json:"max_images"`
+	// Doomed are made as ever, and come to nothing.
+	Doomed []Doom `json:"doomed"`
+	// Stuck are the kinds ("image", "snapshot") of which nothing becomes ready as long as they stand here.
+	Stuck []string `json:"stuck"`
+	// Products are the Marketplace's product codes of images, by name.
+	Products map[string]string `json:"products"`
 }
 
 // A Pool is a type in a zone; empty means every, and * and ? stand for what they do in filters.
@@ -37,9 +43,11 @@ func (x *Control) Tune(f func(*Knobs)) {
 
 // hasRoom reports whether there is capacity for the type in the zone.
 func (o *op) hasRoom(t *machineType, zone string, spot bool) bool {
-	return !slices.ContainsFunc(o.state.Knobs.NoCapacity, func(p Pool) bool {
-		return match(cmp.Or(p.Type, "*"), t.ID) && match(cmp.Or(p.Zone, "*"), zone) && (spot || !p.Spot)
-	})
+	return !slices.ContainsFunc(o.state.Knobs.NoCapacity, func(p Pool) bool { return p.has(t.ID, zone, spot) })
+}
+
+func (p Pool) has(kind, zone string, spot bool) bool {
+	return match(cmp.Or(p.Type, "*"), kind) && match(cmp.Or(p.Zone, "*"), zone) && (spot || !p.Spot)
 }
 
 // place chooses the subnet if the launch leaves it open, and checks that there is room.

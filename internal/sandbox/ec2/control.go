@@ -3,6 +3,8 @@ package ec2
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"net"
 	"sync"
 	"time"
 
@@ -50,6 +52,9 @@ type Control struct {
 	mu    sync.Mutex
 	state *state
 	live  map[string]*guest // by instance
+
+	network  [2]byte // see ownNetwork
+	reserved net.Listener
 }
 
 // New returns a control plane with nothing in it but Amazon's images.
@@ -79,7 +84,11 @@ func (x *Control) Close() error {
 		x.work.Go(m.Kill)
 	}
 	x.work.Wait()
-	return x.room.close()
+	err := x.room.close()
+	if x.reserved != nil {
+		err = errors.Join(err, x.reserved.Close())
+	}
+	return err
 }
 
 // Save returns the state as JSON.

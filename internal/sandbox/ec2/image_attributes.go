@@ -200,6 +200,9 @@ func (o *op) mayShare(i *image, p launchPermission) error {
 	if p.Group == "all" && o.me.BlockPublicImages {
 		return api.Errorf("OperationNotPermitted", "You can't publicly share this image because block public access for AMIs is enabled for this account and Region. To publicly share the image, you must call the DisableImageBlockPublicAccess API.")
 	}
+	if p.Group == "all" && o.product(i) != "" {
+		return api.Errorf("OperationNotPermitted", "Images with an AWS Marketplace product code cannot be made public.")
+	}
 	for _, d := range i.Devices {
 		if d.Ebs == nil {
 			continue

@@ -51,6 +51,8 @@ func (o *op) copyImage(in *copyImageIn) (*imageID, error) {
 		Description: cmp.Or(in.Description, fmt.Sprintf("[Copied %s from %s] %s", source.ID, from.Name, source.Name)),
 		Location:    o.call.Account + "/" + in.Name, Architecture: source.Architecture, Virtualization: source.Virtualization, BootMode: source.BootMode, TPM: source.TPM,
 		UEFIData: source.UEFIData, IMDS: source.IMDS, ENA: source.ENA, SRIOV: source.SRIOV, SourceImage: source.ID, SourceRegion: from.Name, Login: source.Login}
+	m.Doom, _ = o.doomed("image", nil)
+	m.Product = o.product(source)
 	if in.CopyTags && source.Owner == o.call.Account {
 		m.Tags = overlay(source.Tags, m.Tags)
 	}
@@ -77,6 +79,9 @@ func (o *op) sourceImage(in *copyImageIn) (*image, *region, error) {
 	}
 	if source.State != available || source.Disabled {
 		return nil, nil, api.Errorf("InvalidAMIID.Unavailable", "The image id '[%s]' is not available: it is %s", source.ID, source.State)
+	}
+	if source.Owner != o.call.Account && there.product(source) != "" {
+		return nil, nil, api.Errorf("InvalidRequest", "Images from AWS Marketplace cannot be copied to another AWS account or region.")
 	}
 	for _, d := range source.Devices {
 		if d.Ebs == nil || d.Ebs.Snapshot == "" {

@@ -47,8 +47,9 @@ func (o *op) createImage(in *createImageIn) (*imageID, error) {
 		Location: o.call.Account + "/" + in.Name, Architecture: i.Architecture, Virtualization: i.Virtualization, BootMode: i.BootMode, TPM: i.TPM, ENA: i.ENA,
 		SRIOV: i.SRIOV, SourceImage: i.Image, SourceRegion: o.r.Name}
 	if base := o.r.Images[i.Image]; base != nil {
-		m.IMDS, m.Login, m.UEFIData = base.IMDS, base.Login, base.UEFIData
+		m.IMDS, m.Login, m.UEFIData, m.Product = base.IMDS, base.Login, base.UEFIData, o.product(base)
 	}
+	m.Doom, _ = o.doomed("image", nil)
 	cuts, err := o.capture(m, i, in.Devices, tags[kindSnapshot.name])
 	if err != nil {
 		return nil, err
@@ -196,6 +197,7 @@ func (o *op) registerImage(in *registerImageIn) (*imageID, error) {
 	}
 	m := &image{meta: o.make(kindImage, tags[kindImage.name]), Name: in.Name, Description: in.Description, State: pending, Root: in.Root, Location: o.call.Account + "/" + in.Name,
 		Architecture: in.Architecture, Virtualization: in.Virtualization, BootMode: in.BootMode, TPM: in.TPM, UEFIData: in.UEFIData, IMDS: in.IMDS, ENA: in.ENA, SRIOV: in.SRIOV}
+	m.Doom, _ = o.doomed("image", nil)
 	if m.Architecture == "" {
 		m.Architecture = "i386" // AWS's default, still
 	}

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ type image struct {
 	Location          string
 	State             string
 	Reason            stateReason // of failed
+	Doom              stateReason // why it will fail
 	Settled           time.Time   // when a copy or registration without pending snapshots is available
 	Importing         bool        // its root filesystem is being read
 	Root              string
@@ -46,12 +48,16 @@ type image struct {
 	Public            bool
 	Users, Orgs, OUs  []string
 	Login             string // the user of the machine that keys are for
+	Product           string // code of the Marketplace
 }
+
+// product is the Marketplace's product code of an image, "" if it has none.
+func (o *op) product(i *image) string { return cmp.Or(i.Product, o.state.Knobs.Products[i.Name]) }
 
 // settleImages makes images available whose snapshots are complete.
 func (x *Control) settleImages(r *region, now time.Time) {
 	for _, i := range r.Images {
-		if i.State != pending || i.Importing || !past(i.Settled, now) {
+		if i.State != pending || i.Importing || !past(i.Settled, now) || x.stuck("image") {
 			continue
 		}
 		state := available
@@ -68,6 +74,9 @@ func (x *Control) settleImages(r *region, now time.Time) {
 			case s.State == pending && state == available:
 				state = pending
 			}
+		}
+		if state == available && i.Doom != (stateReason{}) {
+			state, i.Reason = failed, i.Doom
 		}
 		i.State = state
 	}
@@ -146,7 +155,13 @@ type imageXML struct {
 	SourceImage    string           `xml:"sourceImageId,omitempty"`
 	SourceRegion   string           `xml:"sourceImageRegion,omitempty"`
 	Reason         *stateReason     `xml:"stateReason,omitempty"`
+	Products       set[productCode] `xml:"productCodes>item"`
 	Tags           set[tag]         `xml:"tagSet>item"`
+}
+
+type productCode struct {
+	Code string `xml:"productCode"`
+	Type string `xml:"type"`
 }
 
 func (o *op) imageXML(i *image) imageXML {
@@ -162,6 +177,9 @@ func (o *op) imageXML(i *image) imageXML {
 	}
 	if i.Reason.Code != "" {
 		v.Reason = &i.Reason
+	}
+	if code := o.product(i); code != "" {
+		v.Products = set[productCode]{{code, "marketplace"}}
 	}
 	if i.Owner == o.call.Account { // the rest is not shown to others
 		v.Tags, v.LastLaunched, v.Protection = i.Tags, stamp(i.LastLaunched), i.protection(o.now)
@@ -311,7 +329,7 @@ func (o *op) freeName(name string) error {
 			continue
 		}
 		count++
-		if i.Name == name && i.State != failed {
+		if i.Name == name { // also if it has failed
 			return api.Errorf("InvalidAMIName.Duplicate", "AMI name %s is already in use by AMI %s", name, i.ID)
 		}
 	}

@@ -334,11 +334,18 @@ func (o *op) launch(p *plan, index int) *instance {
 	o.r.Instances[i.ID] = i
 	o.r.Images[p.image.ID].LastLaunched = o.now
 	failed := o.addVolumes(i, p)
+	doom, is := o.doomed("instance", func(d Doom) bool { return d.has(i.Type, i.Zone, i.Spot) })
 	if failed != "" {
+		doom, is = stateReason{"Client.InternalError", failed}, true
+	}
+	if is {
 		// AWS takes the launch, and the instance dies on the way.
-		i.Reason = stateReason{"Client.InternalError", failed}
+		i.Reason = doom
 		i.comes(pending, terminated, o.now.Add(o.world.Takes(bootTime/2)))
 		i.Transition = "Server.InternalError"
+		if failed == "" {
+			i.Transition = doom.Code
+		}
 		return i
 	}
 	i.comes(pending, running, o.now.Add(o.world.Takes(bootTime)))

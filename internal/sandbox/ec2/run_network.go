@@ -2,11 +2,14 @@ package ec2
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
 
 	"bake/internal/sandbox/api"
 )
@@ -187,16 +190,39 @@ func (o *op) privateAddress(s *subnet, asked string) netip.Addr {
 }
 
 // nextAddress is one that no machine of the sandbox has had, nor one of
-// another sandbox most likely: each has a network of its own at random.
+// another sandbox: each has a network of its own.
 func (o *op) nextAddress() netip.Addr {
 	s := o.state
 	if s.Network == [2]byte{} {
-		n := []byte(random(4))
-		s.Network = [2]byte{16 + hexDigit(n[0])*14 + hexDigit(n[1])%14, hexDigit(n[2])<<4 | hexDigit(n[3])}
+		s.Network = o.ownNetwork()
 	}
 	s.NextIP++
 	third := int(s.Network[1]) + s.NextIP/254
 	return netip.AddrFrom4([4]byte{127, s.Network[0] + byte(third/256)%8, byte(third), byte(1 + s.NextIP%254)})
+}
+
+// networkPort is what a sandbox listens on at the last address of its network,
+// which no machine has, so that no other takes it.
+const networkPort = 40022
+
+// ownNetwork returns the second and third number of a network that is this
+// sandbox's alone, as long as it runs: one at random that nobody has.
+func (x *Control) ownNetwork() [2]byte {
+	for range 100 {
+		if x.reserved != nil {
+			break
+		}
+		n := []byte(random(4))
+		x.network = [2]byte{16 + hexDigit(n[0])*14 + hexDigit(n[1])%14, hexDigit(n[2])<<4 | hexDigit(n[3])}
+		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, x.network[0], x.network[1], 255}), networkPort)
+		l, err := net.Listen("tcp4", at.String())
+		if err == nil {
+			x.reserved = l
+		} else if !errors.Is(err, syscall.EADDRINUSE) {
+			break // this machine has no such addresses: no machine listens there either
+		}
+	}
+	return x.network
 }
 
 func hexDigit(c byte) byte { return byte(strings.IndexByte("0123456789abcdef", c)) }

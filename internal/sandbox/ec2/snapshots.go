@@ -38,7 +38,7 @@ type snapshot struct {
 // settleSnapshots completes what is due.
 func (x *Control) settleSnapshots(r *region, now time.Time) {
 	for _, s := range r.Snapshots {
-		if s.State == pending && !s.Waiting && past(s.Done, now) {
+		if s.State == pending && !s.Waiting && past(s.Done, now) && !x.stuck("snapshot") {
 			s.State = completed
 			if s.Message != "" {
 				s.State = errored
@@ -113,6 +113,9 @@ func (o *op) addSnapshot(v *volume, description string, tags []tag) *snapshot {
 	s := &snapshot{meta: o.make(kindSnapshot, tags), Volume: v.ID, Size: v.Geometry.Size, State: pending, Description: description, Seal: v.Seal,
 		Done: o.snapshotDone(v.Geometry.Size)}
 	s.Layer = s.ID
+	if reason, is := o.doomed("snapshot", nil); is {
+		s.Message = reason.Message
+	}
 	o.r.Snapshots[s.ID] = s
 	return s
 }
@@ -278,6 +281,9 @@ func (o *op) copyOf(source *snapshot, region string, encrypted *bool, key string
 	}
 	s := &snapshot{meta: o.make(kindSnapshot, nil), Volume: "vol-ffffffff", Size: source.Size, State: pending, Seal: sealed, Layer: source.Layer,
 		Message: failed, Done: o.snapshotDone(source.Size)}
+	if reason, is := o.doomed("snapshot", nil); is {
+		s.Message = reason.Message
+	}
 	o.r.Snapshots[s.ID] = s
 	return s, nil
 }
