@@ -66,6 +66,11 @@ func (e *StepError) Unwrap() error { return e.Err }
 // ErrLeft says that the run is over but something temporary could not be removed.
 var ErrLeft = errors.New("something was left behind")
 
+// ErrUnfinished is in the error of a step that gave up waiting for what goes on
+// without it, as the making of an AMI does: nothing is removed then, so that a
+// resume finds it.
+var ErrUnfinished = errors.New("it goes on without bake")
+
 // Run drives a plan in this process, from the beginning or from where its
 // journal ends, and releases what is temporary. The error joins a *StepError
 // for each failed step; ErrLeft is among them if something could not be removed.
@@ -89,7 +94,14 @@ func (e *Engine) Run(ctx context.Context, run RunID, p *Plan) (History, error) {
 	decision := Clean
 	for {
 		err = r.loop(ctx)
-		if err == nil || ctx.Err() != nil || e.OnFailure == nil {
+		if err == nil || ctx.Err() != nil {
+			break
+		}
+		if errors.Is(err, ErrUnfinished) {
+			decision = Keep
+			break
+		}
+		if e.OnFailure == nil {
 			break
 		}
 		if decision = e.OnFailure(ctx, err); decision != Retry {
