@@ -16,7 +16,7 @@ import (
 // finish tells how the run ended and closes the display. The run's own files
 // go when nothing needs them any more; its journal and logs stay.
 func (r *run) finish(sink report.Sink, j builder.Journal, err error, elapsed time.Duration) {
-	done := builder.Event{Time: r.now(), Run: r.id, Type: builder.RunDone, Elapsed: elapsed, Left: left(j), Kept: r.kept.Load()}
+	done := builder.Event{Time: r.now(), Run: r.id, Type: builder.RunDone, Elapsed: elapsed, Left: left(j), Kept: r.kept.Load() || errors.Is(err, builder.ErrUnfinished)}
 	if err != nil {
 		done.Err, done.Hint = err.Error(), r.whatNext(err, done.Left)
 	}

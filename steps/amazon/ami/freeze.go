@@ -223,7 +223,11 @@ func (z *freezing) create(ctx context.Context, r builder.Resource, name string) 
 		case err == nil:
 			return aws.ToString(out.ImageId), nil
 		case amazon.IsCode(err, "InvalidAMIName.Duplicate"):
-			return z.adopt(ctx, r.Token, name, err)
+			id, err := z.adopt(ctx, r.Token, name, err)
+			if !errors.Is(err, errMadeWay) {
+				return id, err
+			}
+			continue
 		case amazon.IsUnsure(err) && ctx.Err() == nil:
 			id, found := look(ctx, imageCleaner{connector{z.cloud}}, r)
 			if found == nil {
@@ -282,9 +286,25 @@ func (z *freezing) adopt(ctx context.Context, token, name string, cause error) (
 		return "", cause
 	case tagOf(have.Tags, amazon.TagToken) == token:
 		return aws.ToString(have.ImageId), nil
+	case image.Leftover(*have, z.sc.Plan.Name, z.sc.Step.Build()):
+		return "", z.makeWay(ctx, *have)
 	}
 	return "", &nameTaken{by: aws.ToString(have.ImageId), Explained: amazon.Explained{Err: cause, Why: fmt.Sprintf("%s has the name %q", aws.ToString(have.ImageId), name),
 		Cure: "put something into the name that changes, like ${{ run.timestamp }}; or set if_exists: replace; or remove that image: bake destroy " + aws.ToString(have.ImageId)}}
+}
+
+// errMadeWay says that the name is free now.
+var errMadeWay = errors.New("the name is free now")
+
+// makeWay removes an image that AWS has failed to make for an earlier run.
+func (z *freezing) makeWay(ctx context.Context, old types.Image) error {
+	id := aws.ToString(old.ImageId)
+	z.sc.Log("removing %s of an earlier run: it is %s%s", id, old.State, reasonOf(old.StateReason))
+	left := builder.Resource{Kind: kindImage, Where: z.access.Where(), ID: id, Token: tagOf(old.Tags, amazon.TagToken)}
+	if err := (imageCleaner{connector{z.cloud}}).Delete(ctx, left); err != nil {
+		return err
+	}
+	return errMadeWay
 }
 
 // settleNil repeats a question until it has an answer, or for as long as one
@@ -354,7 +374,7 @@ func (z *freezing) await(ctx context.Context, r builder.Resource) (types.Image, 
 	if limit <= 0 {
 		limit = 90 * time.Minute
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("AMI %s is not available after %s", r.ID, limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, &slowImageError{ID: r.ID, Limit: limit, Run: z.sc.Run})
 	defer cancel()
 	z.sc.Log("making AMI %s (%s)", r.ID, z.want.Name)
 	w := amazon.Wait{Name: "capture " + z.sc.Plan.Name + "/" + z.sc.Step.Build(), From: time.Now(), Early: true}
@@ -552,3 +572,22 @@ func (z *freezing) extraSnapshot(ctx context.Context, v Extra, volume string, r 
 		}
 	}
 }
+
+// A slowImageError is an image that AWS has not made in time, and may yet make.
+type slowImageError struct {
+	ID    string
+	Limit time.Duration
+	Run   builder.RunID
+}
+
+func (e *slowImageError) Error() string {
+	return fmt.Sprintf("AMI %s is not available after %s", e.ID, e.Limit)
+}
+
+// Hint says how to go on.
+func (e *slowImageError) Hint() string {
+	return fmt.Sprintf("`bake resume %s` goes on waiting for it, `bake clean %s` removes it; capture: {timeout: ...} gives it more time", e.Run, e.Run)
+}
+
+// Unwrap says that nothing is to be removed.
+func (*slowImageError) Unwrap() error { return builder.ErrUnfinished }

@@ -73,7 +73,7 @@ type SSH struct {
 type Capture struct {
 	Live    bool          `yaml:"live" bake:"main" doc:"Do not stop the machine: write everything to its disks and freeze its file systems for a moment instead."`
 	Clean   *Clean        `yaml:"clean" doc:"What is removed from the machine before: true (default), false, or {keep: [...]}."`
-	Timeout time.Duration `yaml:"timeout" default:"90m" min:"1m" doc:"How long to wait for the AMI to become available."`
+	Timeout time.Duration `yaml:"timeout" default:"90m" min:"1s" doc:"How long to wait for the AMI to become available."`
 }
 
 // Clean says what is removed from the machine before it is frozen.

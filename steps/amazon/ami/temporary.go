@@ -321,20 +321,33 @@ func makeProfile(ctx context.Context, client *iam.Client, name, policy string, p
 	if _, err := client.CreateRole(ctx, in); !there(err) {
 		return "", err
 	}
+	// IAM is eventually consistent: it may not know yet what it has just made.
+	known := func(call func() error) error { return settle(ctx, call, "NoSuchEntity") }
 	if policy != "" {
-		if _, err := client.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String("bake"), PolicyDocument: &policy}); err != nil {
+		err := known(func() error {
+			_, err := client.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String("bake"), PolicyDocument: &policy})
+			return err
+		})
+		if err != nil {
 			return "", err
 		}
 	}
 	for _, arn := range p.Policies {
-		if _, err := client.AttachRolePolicy(ctx, &iam.AttachRolePolicyInput{RoleName: &name, PolicyArn: &arn}); err != nil {
+		err := known(func() error {
+			_, err := client.AttachRolePolicy(ctx, &iam.AttachRolePolicyInput{RoleName: &name, PolicyArn: &arn})
+			return err
+		})
+		if err != nil {
 			return "", err
 		}
 	}
 	if _, err := client.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: &name, Path: aws.String(profilePath), Tags: list}); !there(err) {
 		return "", err
 	}
-	_, err := client.AddRoleToInstanceProfile(ctx, &iam.AddRoleToInstanceProfileInput{InstanceProfileName: &name, RoleName: &name})
+	err := known(func() error {
+		_, err := client.AddRoleToInstanceProfile(ctx, &iam.AddRoleToInstanceProfileInput{InstanceProfileName: &name, RoleName: &name})
+		return err
+	})
 	if err != nil && !amazon.IsCode(err, "LimitExceeded") { // a profile has one role: it has it already
 		return "", err
 	}

@@ -59,6 +59,7 @@ type world struct {
 	ran   map[string]int
 	logs  []string
 
+	runs     int         // of next
 	recorded []api.Entry // the calls of start
 }
 

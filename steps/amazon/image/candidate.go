@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
 	"bake/builder"
 )
 
@@ -68,10 +70,14 @@ func (o *AMI) candidate(p *builder.Plan, build string) CandidateSpec {
 	if name == "" {
 		name = derivedName(p, build)
 	}
+	encrypt := o.Encrypt
+	if o.KMSKey != "" { // a key says it all; without, the image would be copied to encrypt it
+		encrypt = aws.Bool(true)
+	}
 	return CandidateSpec{
 		Name: name, Description: o.Description, Derived: o.Name == "",
 		Tags: o.imageTags(name), SnapshotTags: o.snapshotTags(name),
-		Encrypt: o.Encrypt, KMSKey: o.KMSKey, BootMode: o.BootMode, IfExists: o.IfExists,
+		Encrypt: encrypt, KMSKey: o.KMSKey, BootMode: o.BootMode, IfExists: o.IfExists,
 	}
 }
 

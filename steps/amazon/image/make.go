@@ -53,6 +53,12 @@ func (e *NameTakenError) Hint() string {
 // the image in its home, if it is not there. What else the template says of it
 // is not done yet.
 func (p *place) make(ctx context.Context, from types.Image) (types.Image, error) {
+	if !registrable(from) && p.owner != aws.ToString(from.OwnerId) {
+		return types.Image{}, &amazon.Explained{
+			Err:  fmt.Errorf("image %s cannot be copied to account %s: AWS bills for what is on it", *from.ImageId, p.owner),
+			Cure: "share it by launch_permissions: {accounts: [...]}, or build it in that account",
+		}
+	}
 	all, err := p.relatives(ctx, from)
 	if err != nil {
 		return types.Image{}, err
@@ -126,6 +132,13 @@ func (p *place) removeFailed(ctx context.Context, all []types.Image) ([]types.Im
 		}
 	}
 	return good, nil
+}
+
+// Leftover reports whether an image is one that AWS has failed to make for an
+// earlier run of a template's build: nobody can use it, and nobody waits for it.
+func Leftover(i types.Image, template, build string) bool {
+	over := i.State == types.ImageStateFailed || i.State == types.ImageStateError || i.State == types.ImageStateInvalid
+	return over && tagOf(i.Tags, amazon.TagState) != stateReady && tagOf(i.Tags, amazon.TagTemplate) == template && tagOf(i.Tags, amazon.TagBuild) == build
 }
 
 // encryptedAsAsked returns those of the images that the template's words on

@@ -274,6 +274,12 @@ func (p *place) mayPublish(ctx context.Context, img types.Image) error {
 			return &amazon.Explained{Err: fmt.Errorf("making image %s public: its snapshots are encrypted", *img.ImageId), Cure: "an encrypted AMI can be shared with accounts and organizations only"}
 		}
 	}
+	if len(img.ProductCodes) > 0 {
+		return &amazon.Explained{
+			Err:  fmt.Errorf("making image %s public: it has a product code of the AWS Marketplace (%s)", *img.ImageId, aws.ToString(img.ProductCodes[0].ProductCodeId)),
+			Cure: "such an AMI can be shared with accounts and organizations only",
+		}
+	}
 	out, err := p.ec2.GetImageBlockPublicAccessState(ctx, &ec2.GetImageBlockPublicAccessStateInput{})
 	if err != nil {
 		p.log("whether the account blocks public AMIs could not be asked: %v", err)

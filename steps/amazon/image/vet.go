@@ -102,7 +102,7 @@ func (p *place) vetName(ctx context.Context, b builder.Build) (made bool, err er
 		return false, nil // not known yet
 	}
 	have, taken, err := p.named(ctx, p.want.Name)
-	if err != nil || !taken {
+	if err != nil || !taken || Leftover(have, p.sc.Plan.Name, b.Name) {
 		return false, err
 	}
 	same := tagOf(have.Tags, amazon.TagTemplate) == p.sc.Plan.Name && tagOf(have.Tags, amazon.TagBuild) == b.Name
