@@ -116,7 +116,7 @@ func TestAWholeBuildWorksUnderThePolicyThatIsPrintedAndNeedsAllOfIt(t *testing.T
 			t.Fatalf("%s under exactly the policy: %v", run, err)
 		}
 	}
-	w.wantOnly("after the builds", "image web-1 available ready", "snapshot")
+	w.wantOnly("after the builds", "image web-1 available ready", "snapshot", "image web-1 available ready in eu-west-1", "snapshot in eu-west-1")
 	permittest.Covers(t, w.sandbox, doc)
 	permittest.Needed(t, w.sandbox, doc, map[string]string{
 		"kms:DescribeKey":            "asked of the keys of encrypted snapshots",
