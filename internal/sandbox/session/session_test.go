@@ -9,23 +9,9 @@ import (
 	"testing"
 
 	"golang.org/x/net/websocket"
-)
 
-func TestAMessageHasTheLayoutOfTheDataChannel(t *testing.T) {
-	m := newMessage(typeOutput, 7, payloadOutput, []byte("hello"))
-	data := m.encode()
-	if len(data) != 125 || string(data[4:22]) != "output_stream_data" || data[3] != 116 || data[55] != 7 || data[115] != 1 || data[119] != 5 || string(data[120:]) != "hello" {
-		t.Errorf("%x", data)
-	}
-	got, err := decode(data)
-	if err != nil || got.Type != m.Type || got.Sequence != 7 || got.uuid() != m.uuid() || string(got.Payload) != "hello" {
-		t.Errorf("%+v, %v", got, err)
-	}
-	data[121] ^= 1
-	if _, err := decode(data); err == nil {
-		t.Error("a payload that is not what its digest says was taken")
-	}
-}
+	"bake/internal/datachannel"
+)
 
 // client speaks as the session-manager-plugin does.
 type client struct {
@@ -49,21 +35,21 @@ func join(t *testing.T, url, token string) *client {
 
 func (c *client) send(payloadType uint32, payload string) {
 	c.t.Helper()
-	if err := websocket.Message.Send(c.ws, newMessage(typeInput, c.sent, payloadType, []byte(payload)).encode()); err != nil {
+	if err := websocket.Message.Send(c.ws, datachannel.New(datachannel.Input, c.sent, payloadType, []byte(payload)).Encode()); err != nil {
 		c.t.Fatal(err)
 	}
 	c.sent++
 }
 
 // next is the next message that is no acknowledgement.
-func (c *client) next() (message, error) {
+func (c *client) next() (datachannel.Message, error) {
 	for {
 		var data []byte
 		if err := websocket.Message.Receive(c.ws, &data); err != nil {
-			return message{}, err
+			return datachannel.Message{}, err
 		}
-		m, err := decode(data)
-		if err != nil || m.Type != typeAcknowledge {
+		m, err := datachannel.Decode(data)
+		if err != nil || m.Type != datachannel.Acknowledge {
 			return m, err
 		}
 	}
@@ -82,22 +68,22 @@ func TestASessionRunsACommandOnTheClientsTerminal(t *testing.T) {
 	})
 	c := join(t, url, token)
 	m, err := c.next()
-	if err != nil || m.PayloadType != payloadHandshakeRequest || !strings.Contains(string(m.Payload), `"InteractiveCommands"`) {
+	if err != nil || m.PayloadType != datachannel.HandshakeRequest || !strings.Contains(string(m.Payload), `"InteractiveCommands"`) {
 		t.Fatalf("%v %s", err, m.Payload)
 	}
-	c.send(payloadHandshakeResponse, `{"ClientVersion":"1.2.0.0","ProcessedClientActions":[{"ActionType":"SessionType","ActionStatus":1}]}`)
-	if m, err = c.next(); err != nil || m.PayloadType != payloadHandshakeComplete {
+	c.send(datachannel.HandshakeResponse, `{"ClientVersion":"1.2.0.0","ProcessedClientActions":[{"ActionType":"SessionType","ActionStatus":1}]}`)
+	if m, err = c.next(); err != nil || m.PayloadType != datachannel.HandshakeComplete {
 		t.Fatalf("%v %+v", err, m)
 	}
-	c.send(payloadSize, `{"cols":80,"rows":24}`)
-	c.send(payloadOutput, "hello\n")
+	c.send(datachannel.Size, `{"cols":80,"rows":24}`)
+	c.send(datachannel.Bytes, "hello\n")
 	var out strings.Builder
 	for {
 		m, err := c.next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.Type == typeClosed {
+		if m.Type == datachannel.Closed {
 			var closed struct{ SessionId, MessageType string }
 			if err := json.Unmarshal(m.Payload, &closed); err != nil || closed.SessionId != "s-1" || closed.MessageType != "channel_closed" {
 				t.Errorf("%v %s", err, m.Payload)
