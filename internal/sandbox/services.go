@@ -13,6 +13,7 @@ import (
 	"bake/internal/sandbox/ecs"
 	"bake/internal/sandbox/elb"
 	"bake/internal/sandbox/iam"
+	"bake/internal/sandbox/instanceconnect"
 	"bake/internal/sandbox/kms"
 	"bake/internal/sandbox/logs"
 	"bake/internal/sandbox/quotas"
@@ -45,6 +46,7 @@ type Services struct {
 	ECS        *ecs.T
 	Scaling    *scaling.T
 	CloudWatch *cloudwatch.T
+	Connect    *instanceconnect.T
 	// Rights is what callers with policies were allowed and refused.
 	Rights *authorize.Record
 }
@@ -58,6 +60,8 @@ func (s *Services) make(w *api.World, log func(format string, args ...any)) ([]p
 	s.KMS = kms.New(w)
 	s.EC2 = ec2.New(w, ec2.Options{Machines: filepath.Join(w.Dir, "machines"), Profiles: s.IAM, Keys: s.KMS, Log: log})
 	s.SSM = ssm.New(w, ssm.Images{Exists: s.EC2.ImageExists, Public: s.EC2.ImageParameter}, s.KMS)
+	s.SSM.Agents = s.agent
+	s.Connect = instanceconnect.New(s.EC2)
 	s.Secrets = secrets.New(w, s.KMS)
 	s.Quotas = quotas.New(w)
 	var err error
@@ -69,7 +73,7 @@ func (s *Services) make(w *api.World, log func(format string, args ...any)) ([]p
 	s.CloudWatch = cloudwatch.New(w)
 	s.ECS, err = ecs.New(w, ecs.Deps{Images: pulls(s.ECR), Logs: s.Logs, Secrets: s.Secrets, Parameters: s.SSM, Roles: s.IAM, Targets: s.ELB, Alarms: s.CloudWatch})
 	s.Scaling = scaling.New(w, s.ECS)
-	return []part{s.IAM, s.STS, s.KMS, s.EC2, s.SSM, s.Secrets, s.Quotas, s.ECR, s.ECR.Public(), s.Logs, s.ELB, s.ECS, s.Scaling, s.CloudWatch}, err
+	return []part{s.IAM, s.STS, s.KMS, s.EC2, s.SSM, s.Secrets, s.Quotas, s.ECR, s.ECR.Public(), s.Logs, s.ELB, s.ECS, s.Scaling, s.CloudWatch, s.Connect}, err
 }
 
 // Caller returns whom an access key belongs to: a user's, or temporary ones.
@@ -96,4 +100,18 @@ func (s *Services) tagsOf(account, region, id string) map[string]string {
 		return s.ECS.TagsOf(id)
 	}
 	return nil
+}
+
+// agent is Systems Manager's agent of an instance. It is there once the machine
+// is up, if the role of its instance profile lets it be.
+func (s *Services) agent(account, region, id string) (ssm.Agent, bool) {
+	g := s.EC2.Guest(account, region, id)
+	if g.Machine == nil || g.Profile == "" || !g.Machine.Ready() {
+		return ssm.Agent{}, false
+	}
+	role, ok := s.IAM.ProfileRole(account, g.Profile)
+	if !ok || !s.guard().Allowed(account, role, "ssmmessages:OpenDataChannel", "*") {
+		return ssm.Agent{}, false
+	}
+	return ssm.Agent{Dial: g.Machine.Dial, Gone: g.Machine.Gone()}, true
 }

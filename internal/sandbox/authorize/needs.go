@@ -87,6 +87,9 @@ func taggers() map[string]string {
 
 func (g *Guard) jsonNeeds(c *api.Call, body map[string]any) []need {
 	action := prefix(c.Service) + ":" + c.Action
+	if all := g.instanceNeeds(c, body); all != nil {
+		return all
+	}
 	resources := g.resources(c, body)
 	if len(resources) == 0 {
 		resources = []string{"*"}

@@ -114,6 +114,43 @@ func (x *Control) start(ctx context.Context, id string, g *guest) {
 	}
 }
 
+// A Guest is a running instance as those see it who are inside: its agents.
+type Guest struct {
+	ID, Zone string           // no zone: there is no such instance
+	Machine  *machine.Machine // nil: instances are states only, or it still boots
+	Profile  string           // ARN of its instance profile; empty: it has none
+	Gone     bool             // it does not run, or was never there
+}
+
+// Guest finds a running instance of an account.
+func (x *Control) Guest(account, region, id string) Guest {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r, i := x.locate(id)
+	if i == nil || i.Owner != account || r.Name != region {
+		return Guest{ID: id, Gone: true}
+	}
+	x.settleInstances(r, x.world.Now())
+	g := Guest{ID: id, Zone: i.Zone, Gone: i.State != running}
+	if i.Profile != nil {
+		g.Profile = i.Profile.ARN
+	}
+	if live := x.live[id]; live != nil && !g.Gone {
+		g.Machine = live.machine
+	}
+	return g
+}
+
+// Lend finds an instance, and what lets a user in with a key for a while; nil:
+// it does not run. Without a zone there is no such instance.
+func (x *Control) Lend(account, region, id string) (zone string, lend func(user, key string, while time.Duration) error) {
+	g := x.Guest(account, region, id)
+	if g.Gone || g.Machine == nil {
+		return g.Zone, nil
+	}
+	return g.Zone, g.Machine.Lend
+}
+
 // specOf is the machine that the instance stands for.
 func (x *Control) specOf(r *region, i *instance) machine.Spec {
 	data, _ := base64.StdEncoding.DecodeString(i.UserData) // it was checked when it came

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,7 +73,7 @@ func (h *Host) mount(ctx context.Context, b *boot, spec Spec) error {
 	if err != nil {
 		return err
 	}
-	end := network.Endpoint{Outside: spec.Address, Inside: spec.Private, Group: spec.Network, Names: []string{spec.Hostname}, Near: spec.Near, Allow: spec.Allow}
+	end := network.Endpoint{Outside: spec.Address, Inside: spec.Private, Group: spec.Network, Names: []string{spec.Hostname, dnsName(spec.Private)}, Near: spec.Near, Allow: spec.Allow}
 	h.mu.Lock()
 	shared := h.shared
 	h.mu.Unlock()
@@ -98,6 +100,11 @@ func (h *Host) mount(ctx context.Context, b *boot, spec Spec) error {
 		h.options.Log("machines share this machine's network: %v", own)
 	}
 	return err
+}
+
+// dnsName is the first part of the private DNS name that EC2 tells of a machine.
+func dnsName(address netip.Addr) string {
+	return "ip-" + strings.ReplaceAll(address.String(), ".", "-")
 }
 
 // Numbers of capability(7).

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"sync"
 	"time"
+
+	"bake/internal/sandbox/machine/guest"
 )
 
 // A Spec is what a machine is started with.
@@ -277,6 +280,48 @@ func (m *Machine) HostPort(port uint16) uint16 {
 		return port
 	}
 	return b.port.HostPort(port)
+}
+
+// Dial connects to a port of the machine as a program inside would: Spec.Allow
+// is not asked. The connection breaks when the machine goes down.
+func (m *Machine) Dial(ctx context.Context, port uint16) (net.Conn, error) {
+	b := m.current()
+	switch {
+	case b == nil:
+		return nil, about("connecting to machine", m.spec.ID, ErrEnded)
+	case b.port == nil:
+		return new(net.Dialer).DialContext(ctx, "tcp", netip.AddrPortFrom(m.spec.Address, port).String())
+	}
+	return b.port.Dial(ctx, port)
+}
+
+// Lend lets a user log in with a key, a line of authorized_keys(5), for a
+// while, as EC2 Instance Connect does.
+func (m *Machine) Lend(user, line string, while time.Duration) error {
+	b := m.current()
+	if b == nil {
+		return about("lending a key to machine", m.spec.ID, ErrEnded)
+	}
+	return about("lending a key to machine", m.spec.ID, b.order(guest.Order{Key: &guest.Key{User: user, Line: line, Until: time.Now().Add(while)}}))
+}
+
+// Ready reports whether somebody can log in now.
+func (m *Machine) Ready() bool {
+	b := m.current()
+	if b == nil {
+		return false
+	}
+	select {
+	case <-b.ended:
+		return false
+	default:
+	}
+	select {
+	case <-b.serving:
+		return true
+	default:
+		return false
+	}
 }
 
 // RulesChanged is called when what Spec.Allow answers has changed: ports that

@@ -168,11 +168,11 @@ func (s *Switch) named(group, name string) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// Rename makes name the only one that the group knows the container by.
+// Rename replaces the first of the names that the group knows the container by.
 func (p *Port) Rename(name string) {
 	p.network.mu.Lock()
 	defer p.network.mu.Unlock()
-	p.names = []string{strings.ToLower(name)}
+	p.names = append([]string{strings.ToLower(name)}, p.Names[min(1, len(p.Names)):]...)
 }
 
 // Changed looks at once for what listens now and what the rules say; without

@@ -1,4 +1,5 @@
-// Package ssm is the sandbox's Systems Manager Parameter Store.
+// Package ssm is the sandbox's Systems Manager: the Parameter Store, and Session
+// Manager as far as ports of instances go.
 package ssm
 
 import (
@@ -10,6 +11,7 @@ import (
 
 	"bake/internal/lazyregexp"
 	"bake/internal/sandbox/api"
+	"bake/internal/sandbox/session"
 )
 
 // Images is what the Parameter Store knows of images. What is nil is not asked.
@@ -27,14 +29,20 @@ type Keys interface {
 	Resolve(account, region, idOrAlias string) (arn string, err error)
 }
 
-// T is the Parameter Store of all accounts and regions.
+// T is the Parameter Store of all accounts and regions, and their sessions.
 type T struct {
+	// Agents finds the agent of an instance; ok is false while there is none.
+	// It is set before the first call; nil: there are none.
+	Agents func(account, region, instance string) (agent Agent, ok bool)
+
 	world  *api.World
 	images Images
 	keys   Keys
 
-	mu     sync.Mutex
-	stores map[string]map[string]*parameter // by account/region, by name
+	mu       sync.Mutex
+	stores   map[string]map[string]*parameter // by account/region, by name
+	channels *session.Server                  // nil: there was no session yet
+	sessions map[string]*started              // by id
 }
 
 // A parameter with its versions, the newest last.
@@ -60,7 +68,7 @@ type version struct {
 
 // New returns a Parameter Store without parameters but AWS's own.
 func New(w *api.World, images Images, keys Keys) *T {
-	return &T{world: w, images: images, keys: keys, stores: map[string]map[string]*parameter{}}
+	return &T{world: w, images: images, keys: keys, stores: map[string]map[string]*parameter{}, sessions: map[string]*started{}}
 }
 
 // Save returns the state as JSON.
@@ -77,7 +85,7 @@ func (t *T) Load(data json.RawMessage) error {
 	return json.Unmarshal(data, &t.stores)
 }
 
-// Service is the Parameter Store as clients call it.
+// Service is Systems Manager as clients call it.
 func (t *T) Service() *api.Service {
 	return &api.Service{Name: "ssm", Protocol: api.JSON, Target: "AmazonSSM", Actions: map[string]api.Action{
 		"PutParameter":           api.Do(t.put),
@@ -92,6 +100,11 @@ func (t *T) Service() *api.Service {
 		"AddTagsToResource":      api.Do(t.addTags),
 		"RemoveTagsFromResource": api.Do(t.removeTags),
 		"ListTagsForResource":    api.Do(t.listTags),
+		"StartSession":           api.Do(t.startSession),
+		"ResumeSession":          api.Do(t.resumeSession),
+		"TerminateSession":       api.Do(t.terminateSession),
+		"DescribeSessions":       api.Do(t.describeSessions),
+		"GetConnectionStatus":    api.Do(t.connectionStatus),
 	}}
 }
 

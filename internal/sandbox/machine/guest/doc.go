@@ -9,6 +9,8 @@
 // function: the program inside a machine may be a test's.
 package guest
 
+import "time"
+
 // ProgramName is what the program is called by as a machine's first program,
 // and Program where it lies in every machine.
 const (
@@ -57,6 +59,15 @@ type Order struct {
 	Volumes *[]Volume `json:",omitempty"`
 	// Reply answers an Ask; the volumes in the same message are as it left them.
 	Reply *Reply `json:",omitempty"`
+	// Key lets somebody log in for a while, as EC2 Instance Connect does; only
+	// bake's own SSH server looks at it.
+	Key *Key `json:",omitempty"`
+}
+
+// A Key is a line of authorized_keys that counts until a time.
+type Key struct {
+	User, Line string
+	Until      time.Time
 }
 
 // A Volume is one that the machine has besides its root.

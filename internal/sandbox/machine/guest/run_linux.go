@@ -51,6 +51,11 @@ func run() error {
 			if o.Reply != nil {
 				m.replied(*o.Reply)
 			}
+			if o.Key != nil {
+				if err := trust(*o.Key); err != nil {
+					m.say("[%s] letting %s in: %v", m.InstanceID, o.Key.User, err)
+				}
+			}
 			if o.Stop {
 				orders <- o
 			}

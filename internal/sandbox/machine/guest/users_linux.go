@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"bake/internal/sandbox/machine/cloudinit"
+
+	"bake/internal/sandbox/machine/sshd"
 )
 
 // users makes the users: the one that logs in, unless user data leaves it out, and those of user data.
@@ -376,4 +378,20 @@ func appendLines(file, lines string, mode os.FileMode) error {
 		}
 	}
 	return writeFile(file, []byte(text), mode)
+}
+
+// trust lets a key in until its time is over (see sshd.Lent).
+func trust(k Key) error {
+	if k.User != filepath.Base(k.User) {
+		return fmt.Errorf("%q is not a user", k.User)
+	}
+	if err := os.MkdirAll(sshd.Lent, 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(sshd.Lent, k.User), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "%d %s\n", k.Until.UnixNano(), strings.TrimSpace(k.Line))
+	return errors.Join(err, f.Close())
 }
