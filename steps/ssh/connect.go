@@ -26,6 +26,7 @@ const (
 	fastest   = 200 * time.Millisecond
 	slowest   = 2 * time.Second
 	slowLogin = 3 * time.Second
+	slowCall  = time.Second // at least between two tries that call an API
 	tellAgain = 30 * time.Second
 )
 
@@ -47,6 +48,9 @@ func (w *waiting) next(ctx context.Context, err error) error {
 	wait := min(fastest+waited/20, slowest)
 	if _, refused := errors.AsType[*AuthError](err); refused {
 		wait = slowLogin
+	}
+	if w.m.config.Dial != nil || w.m.config.Prepare != nil {
+		wait = max(wait, slowCall)
 	}
 	return pause(ctx, min(wait, w.m.config.Patience-waited))
 }

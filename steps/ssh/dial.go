@@ -27,13 +27,18 @@ type dialer struct {
 // dial connects and logs in, once, through all hops. ctx bounds only that.
 func (d *dialer) dial(ctx context.Context) (*conn, error) {
 	hops := append(d.config.Jumps[:len(d.config.Jumps):len(d.config.Jumps)], d.config.Hop)
+	if d.config.Prepare != nil {
+		if err := d.config.Prepare(ctx); err != nil {
+			return nil, err
+		}
+	}
 	began := time.Now()
 	raw, err := d.first(ctx, hops[0])
 	if err != nil {
 		return nil, err
 	}
 	heard := newHearing(raw)
-	if d.config.ProxyCommand == "" {
+	if d.config.ProxyCommand == "" && d.config.Dial == nil {
 		heard.reached = time.Since(began) // at least one round trip, to the first hop
 	}
 	var chain []io.Closer
@@ -74,8 +79,14 @@ func through(ctx context.Context, client *gossh.Client, addr string) (net.Conn, 
 // kernel asks again only after 1, 3, 7 seconds.
 const dialTime = 3 * time.Second
 
-// first reaches the first hop: directly, through a SOCKS proxy or a command.
+// first reaches the first hop: directly, through a SOCKS proxy or a command, or
+// as the Config does.
 func (d *dialer) first(ctx context.Context, h Hop) (net.Conn, error) {
+	if d.config.Dial != nil {
+		ctx, cancel := context.WithTimeout(ctx, handshakeTime)
+		defer cancel()
+		return d.config.Dial(ctx)
+	}
 	if d.config.ProxyCommand != "" {
 		return commandConn(d.config.ProxyCommand, d.config.Log)
 	}

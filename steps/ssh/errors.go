@@ -13,6 +13,9 @@ type fatalError struct{ error }
 
 func (e *fatalError) Unwrap() error { return e.error }
 
+// Fatal returns err as one that Connect does not try again after.
+func Fatal(err error) error { return &fatalError{err} }
+
 // AuthError says that a machine refused the login.
 type AuthError struct {
 	Addr, User string

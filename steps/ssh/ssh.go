@@ -24,7 +24,13 @@ type Config struct {
 	Jumps        []Hop  // machines to go through, the nearest first
 	Proxy        string // socks5://[user:password@]host:port, for the first hop
 	ProxyCommand string // a shell command whose stdin and stdout lead to the first hop
-	UserConfig   string // file in the format of ssh_config(5) that fills in what is not set here
+	// Dial reaches the first hop in a way of its own; nil: over the network.
+	// Connect tries again after an error, unless Fatal made it.
+	Dial func(ctx context.Context) (net.Conn, error)
+	// Prepare is called before each login; nil: nothing is to be done. Its
+	// errors are like those of Dial.
+	Prepare    func(ctx context.Context) error
+	UserConfig string // file in the format of ssh_config(5) that fills in what is not set here
 
 	Become Become // whose rights commands and files get
 	TTY    bool   // a terminal for every script
