@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -176,6 +175,7 @@ func (s *Build) config(ctx context.Context, sc *builder.Scope, m builder.Machine
 	}
 	c := from.Settings(sc.Dir, sc.Log)
 	c.Fresh = true
+	c.Dial, c.Prepare = s.way(cfg, m, string(sc.Run)), s.pushKey(cfg, m, sc)
 	c.ProxyCommand = s.proxyCommand(ctx, access, m)
 	c.Console = func(ctx context.Context) (string, error) { return console(ctx, ec2.NewFromConfig(cfg), m.ID) }
 	work, err := openWorkfiles(sc, m.Detail[detailKeys])
@@ -203,34 +203,6 @@ func (s *Build) hostKeys(work workfiles) (ssh.HostKeys, error) {
 	_, public, err := work.key(hostKey)
 	return ssh.HostKeys{Pinned: []string{public}}, err
 }
-
-// proxyCommand is how the AWS CLI reaches a machine without a public address.
-func (s *Build) proxyCommand(ctx context.Context, a amazon.Access, m builder.Machine) string {
-	port := strconv.Itoa(s.port())
-	var args []string
-	switch s.SSH.Via {
-	case "session-manager":
-		args = []string{"aws", "ssm", "start-session", "--target", m.ID, "--document-name", "AWS-StartSSHSession", "--parameters", "portNumber=" + port}
-	case "instance-connect":
-		args = []string{"aws", "ec2-instance-connect", "open-tunnel", "--instance-id", m.ID, "--remote-port", port}
-	default:
-		return ""
-	}
-	args = append(args, "--region", a.Region)
-	if a.Profile != "" {
-		args = append(args, "--profile", a.Profile)
-	}
-	if endpoint, err := s.cloud.Endpoint(ctx, a); err == nil && endpoint != "" {
-		args = append(args, "--endpoint-url", endpoint)
-	}
-	for i, arg := range args {
-		args[i] = quote(arg)
-	}
-	return strings.Join(args, " ")
-}
-
-// quote makes a word of the shell.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 // console returns what the instance has written to its console so far. The
 // newest output is asked for where the type has it.

@@ -58,6 +58,8 @@ func (s *Build) needs(env permit.Env, from string) []permit.Statement {
 		all = append(all, temporaryGroup(env)...)
 	}
 	switch {
+	case s.SSH.PushKey:
+		all = append(all, permit.Statement{Sid: "SendKeys", Actions: []string{"ec2-instance-connect:SendSSHPublicKey"}, Resources: env.EC2("instance"), Conditions: made})
 	case m.KeyPair == nil:
 		own.Key = true
 		all = append(all, temporaryKey(env)...)
@@ -103,8 +105,7 @@ func (s *Build) reaching(env permit.Env) []permit.Statement {
 		return []permit.Statement{
 			{Sid: "OpenSessions", Actions: []string{"ssm:StartSession"}, Resources: machines, Conditions: made},
 			{Sid: "OpenSSHSessions", Actions: []string{"ssm:StartSession"}, Resources: []string{env.Region("ssm", "document/AWS-StartSSHSession")}},
-			// Of sessions that the caller itself has begun.
-			{Sid: "EndSessions", Actions: []string{"ssm:TerminateSession", "ssm:ResumeSession"}, Resources: []string{env.ARN("ssm", "session/${aws:userid}-*")}},
+			{Sid: "EndSessions", Actions: []string{"ssm:TerminateSession", "ssm:ResumeSession"}, Resources: []string{env.ARN("ssm", "session/*")}},
 		}
 	case "instance-connect":
 		return []permit.Statement{

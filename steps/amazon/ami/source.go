@@ -57,7 +57,8 @@ type SSH struct {
 	Password  string            `yaml:"password" doc:"The login's password, for images that have one."`
 	Sudo      *ssh.Enabled      `yaml:"sudo" doc:"Run steps as root (true) or as another user; default: true unless root logs in."`
 	Address   string            `yaml:"address" enum:"public|private|ipv6|public_dns|private_dns" doc:"Which of its addresses to use; default: the public one if it has one."`
-	Via       string            `yaml:"via" enum:"direct|session-manager|instance-connect" default:"direct" doc:"The way to it: over the network, through SSM Session Manager, or through an EC2 Instance Connect Endpoint; the last two need the AWS CLI here."`
+	Via       string            `yaml:"via" enum:"direct|session-manager|instance-connect" default:"direct" doc:"The way to it: over the network, through SSM Session Manager, or through an EC2 Instance Connect Endpoint, which needs the AWS CLI here."`
+	PushKey   bool              `yaml:"push_key" doc:"Send bake's key through EC2 Instance Connect before each login, where it counts for a minute, instead of importing it as a key pair. The image needs EC2 Instance Connect."`
 	From      templates.Strings `yaml:"from" doc:"Addresses (CIDR) that the temporary security group lets in; default: this machine's, as checkip.amazonaws.com sees it."`
 	HostKey   templates.Strings `yaml:"host_key" doc:"The machine's host key or its fingerprint; default: one that bake gives it, or those on its console."`
 	Jump      []ssh.Jump        `yaml:"jump" doc:"Machines to go through, the nearest first."`
@@ -170,6 +171,9 @@ func (s *Build) check(b templates.Block) templates.Diagnostics {
 		d := b.At("machine", "key_pair").Errorf("nothing holds the private key of this key pair")
 		d.Hint = "name its file in ssh: {key: ...}, or set ssh: {agent: true}; without key_pair, bake makes a key of its own"
 		ds = append(ds, d)
+	}
+	if s.SSH.PushKey && s.Machine.KeyPair != nil {
+		ds = append(ds, b.At("ssh", "push_key").Errorf("push_key and machine: key_pair exclude each other"))
 	}
 	seen := map[string]bool{}
 	for _, v := range s.Machine.Volumes {

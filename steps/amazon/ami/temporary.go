@@ -32,8 +32,12 @@ func nameOf(token string) string { return "bake-" + token[:20] }
 
 // keyPair returns the name of the key pair to start the instance with: the
 // template's, or one with bake's own key, whose private part never leaves this
-// machine.
+// machine; none if the key is sent before each login.
 func (o *opening) keyPair(ctx context.Context) (string, error) {
+	if o.SSH.PushKey {
+		_, _, err := o.work.key(loginKey)
+		return "", err
+	}
 	if k := o.Machine.KeyPair; k != nil {
 		if k.PublicKey == "" {
 			return k.Name, nil
@@ -164,7 +168,7 @@ func settle(ctx context.Context, call func() error, codes ...string) error {
 func (o *opening) callers(ctx context.Context) ([]netip.Prefix, error) {
 	var all []netip.Prefix
 	switch {
-	case o.SSH.Via == "session-manager":
+	case o.SSH.Via == viaSession:
 		return nil, nil
 	case len(o.SSH.From) > 0:
 		for _, text := range o.SSH.From {
@@ -175,7 +179,7 @@ func (o *opening) callers(ctx context.Context) ([]netip.Prefix, error) {
 			all = append(all, p.Masked())
 		}
 		return all, nil
-	case o.SSH.Via == "instance-connect":
+	case o.SSH.Via == viaEndpoint:
 		return []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16")}, nil
 	}
 	endpoint, err := o.cloud.Endpoint(ctx, o.access)
@@ -259,7 +263,7 @@ func addressTowards(endpoint string) (netip.Addr, error) {
 
 // profile is the template's, or the one that Session Manager needs.
 func (s *Build) profile() *launch.Profile {
-	if s.Machine.Profile == nil && s.SSH.Via == "session-manager" {
+	if s.Machine.Profile == nil && s.SSH.Via == viaSession {
 		return &launch.Profile{Policies: []string{managedInstance}}
 	}
 	return s.Machine.Profile
