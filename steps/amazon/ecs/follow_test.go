@@ -207,3 +207,69 @@ func TestEventsAndNumbersAreToldOnce(t *testing.T) {
 		t.Errorf("told again: %q", lines)
 	}
 }
+
+// TestOldTasksThatDrainDoNotHoldADeploymentUp: aws-actions 30, ecspresso 821.
+// "Services stable" is only so when the last old task is gone, five minutes of
+// deregistration delay later.
+func TestOldTasksThatDrainDoNotHoldADeploymentUp(t *testing.T) {
+	draining := service(deployed("2", "PRIMARY", completed, newRevision, 2, 2, 0), deployed("1", "ACTIVE", completed, oldRevision, 0, 2, 0))
+	got := outcomes(newFollower(ours(), 0), observation{Service: draining, Briefs: []types.ServiceDeploymentBrief{brief("2", types.ServiceDeploymentStatusSuccessful, 0)}})
+	if diff := cmp.Diff([]Outcome{Succeeded}, got); diff != "" {
+		t.Error(diff)
+	}
+	if got := outcomes(newFollower(ours(), 0), observation{Service: draining}); got[0] != Succeeded {
+		t.Errorf("where deployments cannot be listed: %q", got)
+	}
+}
+
+// TestWhoComesInTheSameMomentTakesItsPlace: times are told to the millisecond.
+func TestWhoComesInTheSameMomentTakesItsPlace(t *testing.T) {
+	stopped, other := brief("2", types.ServiceDeploymentStatusStopped, 0), brief("3", types.ServiceDeploymentStatusInProgress, 0)
+	for want, all := range map[Outcome][]types.ServiceDeploymentBrief{Superseded: {other, stopped}, Failed: {stopped, other}} {
+		if got := outcomes(newFollower(ours(), 0), observation{Briefs: all}); got[0] != want {
+			t.Errorf("%q, want %q", got[0], want)
+		}
+	}
+}
+
+// TestABakeTimeIsCountedDown plays looks at a canary deployment to a follower:
+// the share of the traffic, what is left of each wait once a minute, and nothing twice.
+func TestABakeTimeIsCountedDown(t *testing.T) {
+	f := newFollower(ours(), 0)
+	look := func(after time.Duration, stage types.ServiceDeploymentLifecycleStage, percent float64) []string {
+		at := began.Add(after)
+		return f.observe(observation{At: at, Deployment: &types.ServiceDeployment{LifecycleStage: stage, UpdatedAt: &began, ServiceArn: aws.String("arn:aws:ecs:eu-west-1:1:service/prod/api"),
+			DeploymentConfiguration: &types.DeploymentConfiguration{Strategy: types.DeploymentStrategyCanary, BakeTimeInMinutes: aws.Int32(2)},
+			TargetServiceRevision:   &types.ServiceRevisionSummary{RequestedProductionTrafficWeight: &percent}}}).Lines
+	}
+	var got []string
+	for _, l := range [][]string{
+		look(time.Second, types.ServiceDeploymentLifecycleStageScaleUp, 0), look(2*time.Second, types.ServiceDeploymentLifecycleStageScaleUp, 0),
+		look(10*time.Second, types.ServiceDeploymentLifecycleStageProductionTrafficShift, 5), look(15*time.Second, types.ServiceDeploymentLifecycleStageProductionTrafficShift, 5),
+		look(80*time.Second, types.ServiceDeploymentLifecycleStageProductionTrafficShift, 5),
+		look(11*time.Minute, types.ServiceDeploymentLifecycleStageBakeTime, 100), look(11*time.Minute+30*time.Second, types.ServiceDeploymentLifecycleStageBakeTime, 100),
+		look(12*time.Minute+10*time.Second, types.ServiceDeploymentLifecycleStageBakeTime, 100), look(14*time.Minute, "", 100),
+	} {
+		got = append(got, l...)
+	}
+	want := []string{"stage scale up", "stage production traffic shift: 5% of the traffic goes to api:43, more in 10m0s", "stage production traffic shift: 9m55s left", "stage production traffic shift: 8m50s left",
+		"stage bake time: 100% of the traffic goes to api:43, 2m0s left", "stage bake time: 1m30s left", "stage bake time: 50s left"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestAWaitOnPurposeIsNoTimeOfADeployment: a canary that bakes for 25 minutes
+// would never be over in the ten that wait gives.
+func TestAWaitOnPurposeIsNoTimeOfADeployment(t *testing.T) {
+	for want, c := range map[time.Duration]types.DeploymentConfiguration{
+		0:                {Strategy: types.DeploymentStrategyRolling, BakeTimeInMinutes: aws.Int32(5)},
+		5 * time.Minute:  {Strategy: types.DeploymentStrategyBlueGreen, BakeTimeInMinutes: aws.Int32(5)},
+		25 * time.Minute: {Strategy: types.DeploymentStrategyCanary, BakeTimeInMinutes: aws.Int32(15)},
+		9 * time.Minute:  {Strategy: types.DeploymentStrategyLinear, LinearConfiguration: &types.LinearConfiguration{StepPercent: aws.Float64(25), StepBakeTimeInMinutes: aws.Int32(3)}},
+	} {
+		if got := shifting(&c); got != want {
+			t.Errorf("%s: %s, want %s", c.Strategy, got, want)
+		}
+	}
+}

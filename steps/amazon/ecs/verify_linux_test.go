@@ -149,3 +149,35 @@ func (w *world) wantNG(t *testing.T, config, kind, reason string) {
 	}
 	t.Errorf("found %q, want %s: %s", wrong, kind, reason)
 }
+
+// TestImagesWithoutATagAndByDigestAreFound: ecspresso 371, 908.
+func TestImagesWithoutATagAndByDigestAreFound(t *testing.T) {
+	w := newWorld(t)
+	w.push("latest", good)
+	p := w.mustDeploy(w.output(w.registry+"/api", "wait: 0s\n"))
+	if !strings.Contains(p.Values["image"], "/api@sha256:") {
+		t.Errorf("without a tag: %s", p.Values["image"])
+	}
+	for _, image := range []string{w.registry + "/api", p.Values["image"]} {
+		checks, err := w.read(w.output(image, "")).Verify(t.Context(), quiet{}, nil)
+		w.check(err)
+		found := false
+		for _, c := range checks {
+			if c.Result == ecs.NG {
+				t.Errorf("%s: %+v", image, c)
+			}
+			found = found || c.Kind == "image" && c.Result == ecs.OK
+		}
+		if !found {
+			t.Errorf("%s was not looked for: %+v", image, checks)
+		}
+	}
+	absent := strings.Split(p.Values["image"], "@")[0] + "@sha256:" + strings.Repeat("0", 64)
+	checks, err := w.read(w.output(absent, "")).Verify(t.Context(), quiet{}, nil)
+	w.check(err)
+	for _, c := range checks {
+		if c.Kind == "image" && c.Result != ecs.NG {
+			t.Errorf("a digest that is not there: %+v", c)
+		}
+	}
+}
