@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"strings"
 	"text/tabwriter"
 
@@ -119,53 +116,6 @@ func (a *app) ecsTasksRestartCommand() *cobra.Command {
 	}
 	a.ecsAgainFlags(cmd, &f)
 	return cmd
-}
-
-func (a *app) ecsExecCommand() *cobra.Command {
-	var f ecsFlags
-	var container string
-	cmd := &cobra.Command{
-		Use:   "exec TASK [-- COMMAND...]",
-		Short: "Run a command in a container, or open a shell in it",
-		Long: "Run a command in a container of a task that runs, over Session Manager: the session-manager-plugin of AWS\n" +
-			"must be installed, and the service allow it (`execute_command: true`).",
-		Example: `  bake ecs exec 1f2e3d --cluster prod
-  bake ecs exec 1f2e3d --cluster prod --container api -- cat /etc/hosts`,
-		Args: arguments(1, -1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			plugin, err := exec.LookPath("session-manager-plugin")
-			if err != nil {
-				return &usageError{errors.New("session-manager-plugin is not installed"), "install it: docs.aws.amazon.com/systems-manager, \"Install the Session Manager plugin\""}
-			}
-			command := "/bin/sh"
-			if len(args) > 1 {
-				command = strings.Join(args[1:], " ")
-			}
-			return a.withCluster(cmd, &f, func(ctx context.Context, c *ecsClient) error {
-				s, err := c.Session(ctx, args[0], container, command)
-				if err != nil {
-					return err
-				}
-				return a.plug(ctx, plugin, s)
-			})
-		},
-	}
-	a.ecsTargetFlags(cmd, &f)
-	cmd.Flags().StringVar(&container, "container", "", "`NAME` of the container; may be left out if there is only one")
-	return cmd
-}
-
-// plug runs the plugin on this terminal. The session's token is in its
-// arguments, as it takes it no other way.
-func (a *app) plug(ctx context.Context, plugin string, s ecs.Session) error {
-	cmd := exec.CommandContext(ctx, plugin, s.Args...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = a.stdin, a.stdout, a.stderr, a.environ
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	err := cmd.Run()
-	if code, ok := errors.AsType[*exec.ExitError](err); ok {
-		return exitError(code.ExitCode())
-	}
-	return err
 }
 
 func (a *app) ecsRevisionsCommand() *cobra.Command {

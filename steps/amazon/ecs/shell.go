@@ -34,6 +34,9 @@ func Run(argv []string) Errand {
 // not told.
 func Direct(argv []string) Errand { return Errand{Command: quoted(argv)} }
 
+// Tells reports whether the errand's exit code is told.
+func (e Errand) Tells() bool { return e.mark != "" }
+
 // errand lets a shell run argv. What the terminal sends to all of its processes
 // (Ctrl-C) does not end that shell: it goes on to tell the exit code.
 func errand(argv ...string) Errand {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ const (
 // A conn is a session's data channel.
 type conn struct {
 	to    Target
+	kinds []string // of sessions that it agrees to
 	again func(ctx context.Context) (url, token string, err error)
 	end   func(ctx context.Context)
 
@@ -47,7 +49,7 @@ type conn struct {
 }
 
 func newConn(to Target, again func(context.Context) (string, string, error), end func(context.Context)) *conn {
-	c := &conn{to: to, again: again, end: end, out: datachannel.NewSender(datachannel.Input), early: map[int64]datachannel.Message{}}
+	c := &conn{to: to, kinds: []string{"Port"}, again: again, end: end, out: datachannel.NewSender(datachannel.Input), early: map[int64]datachannel.Message{}}
 	c.life, c.stop = context.WithCancel(context.Background())
 	c.changed = sync.NewCond(&c.mu)
 	return c
@@ -240,7 +242,7 @@ func (c *conn) begun() {
 	c.changed.Broadcast()
 }
 
-// handshake agrees to a session to a port, and to nothing else.
+// handshake agrees to a session of the kind that was begun, and to nothing else.
 func (c *conn) handshake(request []byte) error {
 	var asked struct {
 		RequestedClientActions []struct {
@@ -265,7 +267,7 @@ func (c *conn) handshake(request []byte) error {
 	answer.ClientVersion = version
 	for _, a := range asked.RequestedClientActions {
 		r := result{ActionType: a.ActionType, ActionStatus: 1}
-		if a.ActionType != "SessionType" || a.ActionParameters.SessionType != "Port" {
+		if a.ActionType != "SessionType" || !slices.Contains(c.kinds, a.ActionParameters.SessionType) {
 			r.ActionStatus, r.Error = 3, "Unsupported action "+a.ActionType
 			answer.Errors = append(answer.Errors, r.Error)
 		}
