@@ -15,6 +15,7 @@ type createImageIn struct {
 	NoReboot    bool          `q:"NoReboot"`
 	Devices     []blockDevice `q:"BlockDeviceMapping"`
 	Location    string        `q:"SnapshotLocation"`
+	BootMode    string        `q:"BootModeOverride"`
 	Tags        []tagSpec     `q:"TagSpecification"`
 }
 
@@ -43,8 +44,16 @@ func (o *op) createImage(in *createImageIn) (*imageID, error) {
 	if i.State != running && i.State != stopped {
 		return nil, api.Errorf("InvalidParameterValue", "Instance is not in state 'running' or 'stopped'")
 	}
+	switch {
+	case in.BootMode == "":
+		in.BootMode = i.BootMode
+	case in.BootMode != "uefi":
+		return nil, api.Errorf("InvalidParameterValue", "Value (%s) for parameter bootModeOverride is invalid.", in.BootMode)
+	case i.currentBoot() != "uefi":
+		return nil, api.Errorf("InvalidParameterCombination", "The boot mode uefi can be specified only for an instance whose current boot mode is uefi")
+	}
 	m := &image{meta: o.make(kindImage, tags[kindImage.name]), Name: in.Name, Description: in.Description, State: pending, Instance: i.ID, Root: i.Root,
-		Location: o.call.Account + "/" + in.Name, Architecture: i.Architecture, Virtualization: i.Virtualization, BootMode: i.BootMode, TPM: i.TPM, ENA: i.ENA,
+		Location: o.call.Account + "/" + in.Name, Architecture: i.Architecture, Virtualization: i.Virtualization, BootMode: in.BootMode, TPM: i.TPM, ENA: i.ENA,
 		SRIOV: i.SRIOV, SourceImage: i.Image, SourceRegion: o.r.Name}
 	if base := o.r.Images[i.Image]; base != nil {
 		m.IMDS, m.Login, m.UEFIData, m.Product = base.IMDS, base.Login, base.UEFIData, o.product(base)

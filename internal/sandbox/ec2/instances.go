@@ -112,10 +112,7 @@ func (o *op) instanceXML(i *instance) instanceXML {
 	if c := i.Spec.CPU; c != nil {
 		v.CPU.Cores, v.CPU.Threads = cmp.Or(c.Cores, v.CPU.Cores), cmp.Or(c.Threads, v.CPU.Threads)
 	}
-	v.CurrentBoot = "legacy-bios"
-	if i.BootMode == "uefi" || t.arch == "arm64" || i.BootMode == "uefi-preferred" && slices.Contains(t.bootModes(), "uefi") {
-		v.CurrentBoot = "uefi"
-	}
+	v.CurrentBoot = i.currentBoot()
 	v.Maintenance = &maintenance{cmp.Or(or(i.Spec.Maintenance, maintenance{}).Recovery, "default")}
 	if i.State == terminated {
 		return v
@@ -390,4 +387,13 @@ func (o *op) console(in *consoleIn) (*consoleOut, error) {
 		return nil, api.Errorf("UnsupportedOperation", "This instance type does not support retrieving the latest console logs.")
 	}
 	return &consoleOut{i.ID, stamp(o.now), o.consoleText(i)}, nil
+}
+
+// currentBoot is how the instance has booted.
+func (i *instance) currentBoot() string {
+	t := typeTable()[i.Type]
+	if i.BootMode == "uefi" || t.arch == "arm64" || i.BootMode == "uefi-preferred" && slices.Contains(t.bootModes(), "uefi") {
+		return "uefi"
+	}
+	return "legacy-bios"
 }
