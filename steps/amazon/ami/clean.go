@@ -16,12 +16,13 @@ const (
 	partLogs      = "logs"
 )
 
-// cleanScript removes from a machine what must not be in its image. public is
-// the key that bake logged in with. The keys go last, in one breath: without
-// them nobody gets in any more, and nobody could finish the work.
-func (c *Clean) script(public string) string {
+// script removes from a machine what must not be in its image, and then looks
+// for what else must not. publics are the keys that somebody logs in with for
+// the build. They go last, in one breath with the machine's own: without them
+// nobody gets in any more, and nobody could finish the work.
+func (c *Clean) script(publics []string, scan string) string {
 	if c != nil && !c.On {
-		return ""
+		return scan
 	}
 	var b strings.Builder
 	b.WriteString("trap '' HUP\nexec 2>/dev/null\n")
@@ -30,15 +31,21 @@ func (c *Clean) script(public string) string {
 		{partCloudInit, cloudInitScript},
 		{partMachineID, machineIDScript},
 		{partLogs, logsScript},
-		{partKeys, keysScript(public)},
+		{"", scan},
+		{partKeys, keysScript(publics)},
 		{partHostKeys, "rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub\n"},
 	} {
-		if c == nil || !slices.Contains(c.Keep, part.name) {
+		if !c.keeps(part.name) {
 			b.WriteString(part.script)
 		}
 	}
 	b.WriteString("true\n")
 	return b.String()
+}
+
+// keeps reports whether a part is left as it is.
+func (c *Clean) keeps(part string) bool {
+	return c != nil && (!c.On && part != "" || slices.Contains(c.Keep, part))
 }
 
 const homes = `/root /home/*`
@@ -65,20 +72,31 @@ for f in /var/log/wtmp /var/log/btmp /var/log/lastlog /var/log/auth.log /var/log
 rm -rf /tmp/bake-* /var/tmp/bake-*
 `
 
-// keysScript takes the key out of every authorized_keys; an empty file goes.
-func keysScript(public string) string {
-	blob := public
-	if fields := strings.Fields(public); len(fields) > 1 {
-		blob = fields[1]
+// keysScript takes the keys out of every authorized_keys; an empty file goes.
+func keysScript(publics []string) string {
+	if len(publics) == 0 {
+		return ""
+	}
+	var blobs strings.Builder
+	for _, public := range publics {
+		blobs.WriteString(" -e " + quote(blobOf(public)))
 	}
 	return fmt.Sprintf(`for h in %s; do
 f="$h/.ssh/authorized_keys"
 [ -f "$f" ] || continue
-grep -vF %s "$f" >"$f.bake"
+grep -vF%s "$f" >"$f.bake"
 cat "$f.bake" >"$f"; rm -f "$f.bake"
 [ -s "$f" ] || rm -f "$f"
 done
-`, homes, quote(blob))
+`, homes, blobs.String())
+}
+
+// blobOf is a public key without its kind and its comment, which differ.
+func blobOf(public string) string {
+	if fields := strings.Fields(public); len(fields) > 1 {
+		return fields[1]
+	}
+	return public
 }
 
 // syncScript writes everything to the disks. With freeze, file systems take no

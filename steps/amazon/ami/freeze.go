@@ -43,14 +43,15 @@ func (s *Build) Freeze(ctx context.Context, sc *builder.Scope, m builder.Machine
 // freezing is an image that is being made.
 type freezing struct {
 	*Build
-	sc     *builder.Scope
-	m      builder.Machine
-	key    builder.Digest
-	client *ec2.Client
-	access amazon.Access
-	want   image.CandidateSpec
-	work   workfiles
-	facts  workfacts
+	sc       *builder.Scope
+	m        builder.Machine
+	key      builder.Digest
+	client   *ec2.Client
+	access   amazon.Access
+	want     image.CandidateSpec
+	work     workfiles
+	facts    workfacts
+	bootMode types.BootModeOverrideValues // to be said in CreateImage
 }
 
 func (z *freezing) run(ctx context.Context) (_ builder.Artifact, err error) {
@@ -66,6 +67,9 @@ func (z *freezing) run(ctx context.Context) (_ builder.Artifact, err error) {
 		}
 	}
 	if err := z.extraSnapshots(ctx); err != nil {
+		return builder.Artifact{}, err
+	}
+	if err := z.shape(ctx); err != nil {
 		return builder.Artifact{}, err
 	}
 	r, err := z.image(ctx)
@@ -109,15 +113,14 @@ func gone(i types.Instance) error {
 // done so and died: then the machine lets nobody in any more, and that is all
 // that had to be proved.
 func (z *freezing) clean(ctx context.Context) error {
-	_, public, err := z.work.key(loginKey)
-	if err != nil {
-		return err
-	}
-	script := z.Capture.Clean.script(public) + z.quiesce()
 	patience := z.timeout()
 	again := z.facts.Cleaned == z.m.ID
 	if again {
 		patience = 15 * time.Second
+	}
+	script, err := z.cleaning(ctx)
+	if err != nil {
+		return err
 	}
 	comm, err := z.connect(ctx, z.sc, z.m, patience)
 	if err != nil {
@@ -132,8 +135,10 @@ func (z *freezing) clean(ctx context.Context) error {
 	if err := z.work.save(z.facts); err != nil {
 		return err
 	}
-	if err := comm.Run(ctx, builder.Command{Script: script, Shell: []string{"/bin/sh"}, User: "root"}); err != nil {
-		return fmt.Errorf("cleaning the machine: %w", err)
+	var found strings.Builder
+	err = comm.Run(ctx, builder.Command{Script: script, Shell: []string{"/bin/sh"}, User: "root", Stdout: &found})
+	if refused := z.tell(findings(found.String()), err); refused != nil {
+		return fmt.Errorf("cleaning the machine: %w", refused)
 	}
 	return nil
 }
@@ -342,9 +347,7 @@ func (z *freezing) input(token, name string) *ec2.CreateImageInput {
 	if z.want.Description != "" {
 		in.Description = &z.want.Description
 	}
-	if z.want.BootMode != "" {
-		in.BootModeOverride = types.BootModeOverrideValues(z.want.BootMode)
-	}
+	in.BootModeOverride = z.bootMode
 	return in
 }
 

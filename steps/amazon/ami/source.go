@@ -74,6 +74,7 @@ type SSH struct {
 type Capture struct {
 	Live    bool          `yaml:"live" bake:"main" doc:"Do not stop the machine: write everything to its disks and freeze its file systems for a moment instead."`
 	Clean   *Clean        `yaml:"clean" doc:"What is removed from the machine before: true (default), false, or {keep: [...]}."`
+	Secrets string        `yaml:"secrets" enum:"warn|fail|ignore" default:"warn" doc:"What to do if private keys, credentials or the like would be in the AMI: tell their paths, or fail before anything is captured."`
 	Timeout time.Duration `yaml:"timeout" default:"90m" min:"1s" doc:"How long to wait for the AMI to become available."`
 }
 

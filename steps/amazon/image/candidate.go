@@ -27,9 +27,13 @@ type CandidateSpec struct {
 	SnapshotTags map[string]string
 	// Encrypt and KMSKey are what the volumes that become the image should be
 	// launched with, so that no second copy is needed; nil and "": as they are.
-	Encrypt  *bool
-	KMSKey   string
-	BootMode string // "", or for CreateImage's BootModeOverride
+	Encrypt *bool
+	KMSKey  string
+	// BootMode and ENA are what the image is to support, if the machine can be
+	// brought to it before it is captured; else the image is registered anew when
+	// it is published.
+	BootMode string
+	ENA      *bool
 	IfExists string
 	// Derived says that no output names the image.
 	Derived bool
@@ -77,7 +81,7 @@ func (o *AMI) candidate(p *builder.Plan, build string) CandidateSpec {
 	return CandidateSpec{
 		Name: name, Description: o.Description, Derived: o.Name == "",
 		Tags: o.imageTags(name), SnapshotTags: o.snapshotTags(name),
-		Encrypt: encrypt, KMSKey: o.KMSKey, BootMode: o.BootMode, IfExists: o.IfExists,
+		Encrypt: encrypt, KMSKey: o.KMSKey, BootMode: o.BootMode, ENA: o.ENA, IfExists: o.IfExists,
 	}
 }
 
