@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"bake/builder"
+	"bake/steps/amazon"
 	"bake/steps/amazon/keypair"
 )
 
@@ -144,7 +145,7 @@ func (z *freezing) publics(ctx context.Context) ([]string, error) {
 		return []string{string(key.Material())}, err
 	}
 	pair, err := keypair.Find(ctx, z.client, k.Name)
-	if errors.Is(err, builder.ErrNotFound) || err == nil && pair.PublicKey == nil {
+	if errors.Is(err, builder.ErrNotFound) || amazon.IsCode(err, "UnauthorizedOperation") || err == nil && pair.PublicKey == nil {
 		z.sc.Log("the public key of key pair %s is not known: it stays in the image", k.Name)
 		return nil, nil
 	}

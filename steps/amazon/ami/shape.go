@@ -7,6 +7,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"bake/steps/amazon"
 )
 
 // shape brings the stopped machine to what its image is to support, as far as
@@ -30,6 +32,9 @@ func (z *freezing) shape(ctx context.Context) error {
 		return nil
 	}
 	_, err = z.client.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: &z.m.ID, EnaSupport: &types.AttributeBooleanValue{Value: aws.Bool(true)}})
+	if amazon.IsCode(err, "UnauthorizedOperation") {
+		return nil // publishing registers the image with it
+	}
 	if err != nil {
 		return fmt.Errorf("switching ENA on for instance %s: %w", z.m.ID, err)
 	}

@@ -9,7 +9,10 @@ import (
 
 // Reads are the actions that Resolve needs for what the machine names.
 func (m Machine) Reads() []string {
-	all := []string{"ec2:DescribeInstanceTypes", "ec2:DescribeInstanceTypeOfferings", "ec2:DescribeSubnets"}
+	all := []string{"ec2:DescribeSubnets"}
+	if len(m.Type) > 0 {
+		all = append(all, "ec2:DescribeInstanceTypes", "ec2:DescribeInstanceTypeOfferings")
+	}
 	if m.VPC != nil && m.VPC.ID == "" {
 		all = append(all, "ec2:DescribeVpcs")
 	}
