@@ -176,27 +176,7 @@ func progress(s types.Snapshot) float64 {
 // does not count as the end of the Wait, which is that of the image.
 func (c *Cloud) FollowCapture(ctx context.Context, a Access, token string, w Wait, done func(Capture) (bool, error)) (Capture, error) {
 	p, err := pollerOf(ctx, c, a, &c.watches.captures, func(client *ec2.Client) *poller[Capture] {
-		p := newPoller("capture", perCall, func(ctx context.Context, tokens []string) (map[string]Capture, error) {
-			found := map[string]Capture{}
-			pages := ec2.NewDescribeSnapshotsPaginator(client, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: []types.Filter{Filter("tag:"+TagToken, tokens...)}})
-			for pages.HasMorePages() {
-				page, err := pages.NextPage(ctx)
-				if err != nil {
-					return nil, err
-				}
-				for _, s := range page.Snapshots {
-					for _, t := range s.Tags {
-						if aws.ToString(t.Key) == TagToken {
-							found[aws.ToString(t.Value)] = append(found[aws.ToString(t.Value)], s)
-						}
-					}
-				}
-			}
-			for _, t := range tokens {
-				found[t] = found[t] // one that shows no snapshot yet is no unknown one
-			}
-			return found, nil
-		})
+		p := newPoller("capture", perCall, func(ctx context.Context, tokens []string) (map[string]Capture, error) { return captures(ctx, client, tokens) })
 		p.progress = Capture.Progress
 		return p
 	})
@@ -206,6 +186,30 @@ func (c *Cloud) FollowCapture(ctx context.Context, a Access, token string, w Wai
 	plan, _ := c.timetable(a, w)
 	v, _, err := p.follow(ctx, token, plan, done)
 	return v, c.explained(ctx, a, err)
+}
+
+// captures returns the snapshots that bear each of the tokens. One that shows
+// none yet is not unknown: its image has just been asked for.
+func captures(ctx context.Context, client *ec2.Client, tokens []string) (map[string]Capture, error) {
+	found := map[string]Capture{}
+	for _, t := range tokens {
+		found[t] = nil
+	}
+	pages := ec2.NewDescribeSnapshotsPaginator(client, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: []types.Filter{Filter("tag:"+TagToken, tokens...)}})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range page.Snapshots {
+			for _, t := range s.Tags {
+				if aws.ToString(t.Key) == TagToken {
+					found[aws.ToString(t.Value)] = append(found[aws.ToString(t.Value)], s)
+				}
+			}
+		}
+	}
+	return found, nil
 }
 
 // WaitSnapshot is like WaitInstance for a snapshot (DescribeSnapshots, own ones).
