@@ -176,7 +176,9 @@ func progress(s types.Snapshot) float64 {
 // does not count as the end of the Wait, which is that of the image.
 func (c *Cloud) FollowCapture(ctx context.Context, a Access, token string, w Wait, done func(Capture) (bool, error)) (Capture, error) {
 	p, err := pollerOf(ctx, c, a, &c.watches.captures, func(client *ec2.Client) *poller[Capture] {
-		p := newPoller("capture", perCall, func(ctx context.Context, tokens []string) (map[string]Capture, error) { return captures(ctx, client, tokens) })
+		p := newPoller("capture", perCall, func(ctx context.Context, tokens []string) (map[string]Capture, error) {
+			return captures(ctx, client, tokens)
+		})
 		p.progress = Capture.Progress
 		return p
 	})
