@@ -258,12 +258,6 @@ func relay(a, b stream) {
 // the program does not accept.
 const dialTime = 10 * time.Second
 
-// Dial connects to a program inside as another program inside would: no rule
-// is asked. The caller closes the connection before the port.
-func (p *Port) Dial(ctx context.Context, port uint16) (net.Conn, error) {
-	return p.dial(ctx, unix.SOCK_STREAM, port)
-}
-
 // dial connects to a program inside.
 func (p *Port) dial(ctx context.Context, kind int, port uint16) (net.Conn, error) {
 	f, err := p.container.Socket(ctx, unix.AF_INET, kind, 0)

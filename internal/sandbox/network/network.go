@@ -20,9 +20,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 
 	"bake/internal/rootfs"
 )
@@ -122,6 +124,12 @@ func (s *Switch) Attach(ctx context.Context, c *rootfs.Container, e Endpoint) (*
 		p.wg.Go(func() { p.outbound.run(life) })
 	}
 	return p, nil
+}
+
+// Dial connects to a program inside as another program inside would: no rule
+// is asked. The caller closes the connection before the port.
+func (p *Port) Dial(ctx context.Context, port uint16) (net.Conn, error) {
+	return p.dial(ctx, syscall.SOCK_STREAM, port)
 }
 
 // ErrAddressInUse says that another container has the address.

@@ -5,6 +5,7 @@ package network
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 )
 
@@ -13,7 +14,9 @@ import (
 
 const mtu = 1500
 
-type inbound struct{}
+type inbound struct {
+	near bool
+}
 
 func newInbound(context.Context, *Port) (*inbound, error) {
 	return nil, errors.ErrUnsupported
@@ -23,6 +26,12 @@ func (in *inbound) watch(context.Context)  {}
 func (in *inbound) update()                {}
 func (in *inbound) hostPort(uint16) uint16 { return 0 }
 func (in *inbound) close()                 {}
+
+func (p *Port) bringNear(context.Context) bool { return false }
+
+func (p *Port) dial(context.Context, int, uint16) (net.Conn, error) {
+	return nil, errors.ErrUnsupported
+}
 
 type outbound struct {
 	port   *Port
