@@ -44,7 +44,7 @@ func TestTheAMIDemo(t *testing.T) {
 			again, without, _ := strings.Cut(again, "== without the account:")
 			for _, w := range []struct{ part, want string }{
 				{text, c.base}, {text, "may be launched by 222233334444"}, {text, "us-east-1: copied ami-"}, {text, "<h1>Baked into an AMI</h1>"},
-				{again, "ami web-1.0.0: unchanged"}, {again, "instance web: unchanged"},
+				{again, "exists: ami-"}, {again, "launch_permissions: {accounts: ["}, {again, "ami web-1.0.0: unchanged"}, {again, "instance web: unchanged"},
 				{without, "may no longer be launched by 222233334444"}, {without, "instance web: unchanged"},
 			} {
 				if !strings.Contains(w.part, w.want) {

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"gopkg.in/yaml.v3"
 
 	"bake/builder"
 )
@@ -97,32 +99,79 @@ func printPlan(out io.Writer, p *builder.Plan, made map[string]builder.Artifact)
 	for _, b := range p.Builds {
 		what := "to build"
 		if a, ok := made[b.Name]; ok {
-			what = "exists: " + a.Image.ID
+			what = "exists: " + artifactWords(a)
 		} else if b.Steps[0].Phase == builder.Join {
 			what = "index of the platforms"
 		}
 		fmt.Fprintf(w, "%s\t%s\n", b.Name, what)
-		if b.Pin.Summary != "" {
-			fmt.Fprintf(w, "  from\t%s\n", b.Pin.Summary)
-		}
 		for _, s := range b.Steps {
 			switch s.Phase {
-			case builder.Provision, builder.Test, builder.Publish:
-				fmt.Fprintf(w, "  %s\t%s\n", phaseWord(s.Phase), s.Name)
+			case builder.Open:
+				if b.Pin.Summary != "" {
+					fmt.Fprintf(w, "  from\t%s\n", b.Pin.Summary)
+				}
+				printSettings(w, s, b.Pin.Summary+s.Name)
+			case builder.Publish:
+				fmt.Fprintf(w, "  output\t%s\n", s.Name)
+				printSettings(w, s, s.Name)
+			case builder.Provision:
+				fmt.Fprintf(w, "  step\t%s\n", s.Name)
+			case builder.Test:
+				fmt.Fprintf(w, "  test\t%s\n", s.Name)
 			}
 		}
 	}
 	return w.Flush()
 }
 
-func phaseWord(p builder.Phase) string {
-	switch p {
-	case builder.Provision:
-		return "step"
-	case builder.Publish:
-		return "output"
+// artifactWords names an artifact as its cloud or engine does.
+func artifactWords(a builder.Artifact) string {
+	switch a.Kind() {
+	case builder.AMIArtifact:
+		return a.AMI.ID + " in " + a.AMI.Region
+	case builder.HostArtifact:
+		return "the machine itself"
 	}
-	return string(p)
+	return a.Image.ID
+}
+
+// settingMax is how much is shown of one setting, in bytes: some hold whole files.
+const settingMax = 160
+
+// printSettings writes what a step's block says, as YAML, a line for each key.
+// What the line above says already is left out.
+func printSettings(w io.Writer, s builder.Step, said string) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(s.Config, &doc); err != nil || len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
+		return // a block of one word: its name says it
+	}
+	plain(&doc)
+	pairs := doc.Content[0].Content
+	for i := 0; i+1 < len(pairs); i += 2 {
+		key, value := pairs[i], pairs[i+1]
+		if value.Kind == yaml.ScalarNode && strings.Contains(said, value.Value) {
+			continue
+		}
+		text, err := yaml.Marshal(value)
+		if err != nil {
+			continue // it came out of YAML
+		}
+		line, _, more := strings.Cut(strings.TrimSpace(string(text)), "\n")
+		if more || len(line) > settingMax {
+			line = strings.ToValidUTF8(line[:min(len(line), settingMax)], "") + "…"
+		}
+		fmt.Fprintf(w, "  \t%s: %s\n", key.Value, line)
+	}
+}
+
+// plain takes the quotes of JSON off, where YAML needs none.
+func plain(n *yaml.Node) {
+	if n.Kind == yaml.ScalarNode {
+		n.Style = 0
+	}
+	for _, c := range n.Content {
+		plain(c)
+	}
 }
 
 // noJournal and noSink serve an engine that only reads.
