@@ -99,7 +99,7 @@ func TestDecodeTellsEveryMistake(t *testing.T) {
 		{"run", `{script: a, exit_codes: [0, 256, -1]}`, `exit code 256: must be from 0 to 255; exit code -1: must be from 0 to 255`},
 		{"run", `{script: a, creates: rel}`, `creates must be an absolute path on the machine, not "rel"`},
 		{"run", `{script: a, strict: maybe}`, `"strict" must be true or false, not "maybe"`},
-		{"run", `{scirpt: a}`, `unknown key "scirpt"; "script" is missing`},
+		{"run", `{scirpt: a}`, `unknown key "scirpt"`},
 		{"script", `{args: a}`, `"file" is missing`},
 		{"script", `{file: a, exit_codes: [999]}`, `exit code 999: must be from 0 to 255`},
 		{"script", `{file: a, creates: [b]}`, `creates must be an absolute path on the machine, not "b"`},

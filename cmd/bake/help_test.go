@@ -93,7 +93,9 @@ func examples(cmd *cobra.Command) [][]string {
 		line, _, _ = strings.Cut(line, "  ") // what the line does
 		line, _, _ = strings.Cut(line, " | ")
 		line, _, _ = strings.Cut(line, " >")
-		all = append(all, append([]string{"bake"}, shellWords(line)...))
+		for one := range strings.SplitSeq(line, " && bake ") {
+			all = append(all, append([]string{"bake"}, shellWords(one)...))
+		}
 	}
 	return all
 }

@@ -87,6 +87,7 @@ func (x *Control) Close() error {
 	err := x.room.close()
 	if x.reserved != nil {
 		err = errors.Join(err, x.reserved.Close())
+		x.reserved = nil // a second Close has nothing to give back
 	}
 	return err
 }
