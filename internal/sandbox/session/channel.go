@@ -60,7 +60,6 @@ func (c *channel) init(ctx context.Context) {
 		c.typed.Close()
 		c.abandoned.Stop()
 		c.out.End(context.Cause(c.ctx))
-		c.cut()
 	})
 }
 

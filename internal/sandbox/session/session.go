@@ -160,6 +160,8 @@ func (s *Server) serve(ws *websocket.Conn) {
 	if err != nil {
 		return
 	}
+	// Also of a session that ends while its client joins it again.
+	defer context.AfterFunc(c.ctx, func() { ws.Close() })()
 	first := c.attach(ws)
 	defer c.detach(ws)
 	if first {
