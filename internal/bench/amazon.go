@@ -10,9 +10,6 @@ import (
 	"time"
 )
 
-// pace scales all states of the sandbox alike.
-const pace = 0.05
-
 // What the states of an AMI build take on AWS, and in the sandbox at pace 1. No
 // tool can make an image in less than the first three. Packer waits for the end
 // of the machine besides, before it removes its security group; bake has ended
@@ -49,7 +46,7 @@ func (a *amazon) up(ctx context.Context) error {
 		if _, err = a.file("page", "a page\n"); err != nil {
 			return err
 		}
-		a.url, err = a.sandbox(ctx, "--pace", fmt.Sprint(pace))
+		a.url, err = a.sandbox(ctx, "--pace", fmt.Sprint(a.pace))
 		return err
 	})
 }
@@ -77,7 +74,7 @@ func (w *amiWork) contestants() []contestant {
 // bakes is bake; each run makes an image of its own.
 func (w *amiWork) bakes() contestant {
 	file := w.name + ".yaml"
-	return contestant{tool: "bake", setup: w.up, cloud: scaled(least), calls: w.calls,
+	return contestant{tool: "bake", setup: w.up, cloud: w.scaled(least), calls: w.calls,
 		before: func(ctx context.Context) error {
 			var b strings.Builder
 			b.WriteString("name: bench\nsource:\n  ami: {owner: amazon, name: al2023-ami-2023.*-x86_64, newest: true, region: " + benchRegion + "}\nsteps:\n")
@@ -96,7 +93,7 @@ func (w *amiWork) bakes() contestant {
 // packer is the same for packer, with more environment.
 func (w *amiWork) packer(tool string, env ...string) contestant {
 	file := w.name + ".json"
-	return contestant{tool: tool, needs: "packer", setup: w.up, cloud: scaled(states), calls: w.calls,
+	return contestant{tool: tool, needs: "packer", setup: w.up, cloud: w.scaled(states), calls: w.calls,
 		before: func(ctx context.Context) error {
 			text, err := json.Marshal(map[string]any{"builders": []any{w.builder()}, "provisioners": w.provisioners()})
 			if err != nil {
@@ -171,4 +168,4 @@ func (a *amazon) control(ctx context.Context, method string) (*http.Response, er
 }
 
 // scaled is a time of AWS in the sandbox.
-func scaled(d time.Duration) time.Duration { return time.Duration(float64(d) * pace) }
+func (a *amazon) scaled(d time.Duration) time.Duration { return time.Duration(float64(d) * a.pace) }

@@ -25,7 +25,8 @@ type settings struct {
 	json string
 	dir  string
 	runs int
-	size int64 // bytes of the image that is pushed
+	size int64   // bytes of the image that is pushed
+	pace float64 // of the sandbox's states
 	only *regexp.Regexp
 }
 
@@ -47,6 +48,7 @@ func parseFlags() (settings, error) {
 	flag.StringVar(&s.bake, "bake", "bin/bake", "the bake to measure")
 	flag.StringVar(&s.json, "json", "", "write the results to this `FILE`")
 	flag.StringVar(&s.dir, "dir", "dist/bench", "work below this directory; base images stay there")
+	flag.Float64Var(&s.pace, "pace", 0.05, "what the sandbox's states take, as a part of AWS's time; 1: minutes for each AMI")
 	flag.IntVar(&s.runs, "runs", 7, "runs of each case; the median counts")
 	flag.Parse()
 	s.size = *size
