@@ -10,9 +10,9 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"gopkg.in/yaml.v3"
 
 	"bake/builder"
+	"bake/templates"
 )
 
 func (a *app) planCommand() *cobra.Command {
@@ -135,42 +135,13 @@ func artifactWords(a builder.Artifact) string {
 	return a.Image.ID
 }
 
-// settingMax is how much is shown of one setting, in bytes: some hold whole files.
-const settingMax = 160
-
-// printSettings writes what a step's block says, as YAML, a line for each key.
-// What the line above says already is left out.
+// printSettings writes what a step's block says, a line for each key. What the
+// line above says already is left out.
 func printSettings(w io.Writer, s builder.Step, said string) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal(s.Config, &doc); err != nil || len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
-		return // a block of one word: its name says it
-	}
-	plain(&doc)
-	pairs := doc.Content[0].Content
-	for i := 0; i+1 < len(pairs); i += 2 {
-		key, value := pairs[i], pairs[i+1]
-		if value.Kind == yaml.ScalarNode && strings.Contains(said, value.Value) {
-			continue
+	for _, v := range templates.Settings(s.Config) {
+		if !v.Scalar || !strings.Contains(said, v.Value) {
+			fmt.Fprintf(w, "  \t%s: %s\n", v.Key, v.Value)
 		}
-		text, err := yaml.Marshal(value)
-		if err != nil {
-			continue // it came out of YAML
-		}
-		line, _, more := strings.Cut(strings.TrimSpace(string(text)), "\n")
-		if more || len(line) > settingMax {
-			line = strings.ToValidUTF8(line[:min(len(line), settingMax)], "") + "…"
-		}
-		fmt.Fprintf(w, "  \t%s: %s\n", key.Value, line)
-	}
-}
-
-// plain takes the quotes of JSON off, where YAML needs none.
-func plain(n *yaml.Node) {
-	if n.Kind == yaml.ScalarNode {
-		n.Style = 0
-	}
-	for _, c := range n.Content {
-		plain(c)
 	}
 }
 
