@@ -285,6 +285,8 @@ func TestWhatWasJustMadeMayNotBeKnownToCallsThatChangeIt(t *testing.T) {
 		f.Action, f.Kind, f.After = "RunInstances", api.FaultError, 1 // the first is tried out when it is planned
 		w.fault(f)
 	}
+	// AWS says so with the code of any wrong value.
+	w.fault(api.Fault{Action: "CreateImage", Kind: api.FaultError, Code: "InvalidParameterValue", Message: "Instance is not in state 'running' or 'stopped'", After: 2})
 	p := w.compile(swept)
 	if err := w.begin(t.Context(), w.engine(w.journal), p); err != nil {
 		t.Error(err)
