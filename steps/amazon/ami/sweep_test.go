@@ -273,7 +273,9 @@ func (w *world) unreached(p point, err error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if !p.reads() {
+	// A group is tried to be deleted until its machine lets it go: how often,
+	// differs from run to run.
+	if !p.reads() && p.action != "DeleteSecurityGroup" {
 		w.t.Errorf("the run did not come to %s", p)
 	}
 	w.wantOnly("after the run", madeOfSwept()...)
