@@ -156,6 +156,10 @@ func (s *Sandbox) serve(l net.Listener, logger *log.Logger) {
 	go func() { s.over <- s.server.Serve(l) }()
 }
 
+// ServeHTTP answers a call as the sandbox at URL does, for tests that stand
+// between a process and its sandbox.
+func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.server.Handler.ServeHTTP(w, r) }
+
 // Close stops everything that the sandbox started, keeps its state if it has a
 // folder, and removes its files if it has not.
 func (s *Sandbox) Close() error {

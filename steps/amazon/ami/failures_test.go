@@ -90,8 +90,8 @@ func TestAnImageThatFailedAfterACrashIsNotCountedAndTheNextRunMakesItAnew(t *tes
 			w := newWorld(t)
 			p := w.compile(tiny)
 			w.doom(ec2.Doom{Kind: "image", Code: "Client.InternalError", Message: "it came to nothing"})
-			ctx, fuse, dead := w.killAt(point{"ec2", "CreateImage", 1}, true)
-			if err := w.begin(ctx, w.engine(fuse.Journal(w.journal)), p); !dead() {
+			v := w.killAt(point{"ec2", "CreateImage", 1}, true)
+			if err := v.begin(p); !v.Dead() {
 				t.Fatalf("it was not killed: %v", err)
 			}
 			w.sandbox.Faults.Clear()

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"bake/builder"
 	"bake/builder/buildertest"
 	"bake/internal/sandbox/api"
+	"bake/internal/sandbox/sandboxtest"
 )
 
 // swept is a template that makes bake call all that a build calls: a temporary
@@ -177,9 +177,9 @@ func TestKilledAtEveryCallOfAWS(t *testing.T) {
 				if d.hidden > 0 {
 					w.fault(api.Fault{Kind: api.FaultHidden, Times: d.hidden})
 				}
-				ctx, fuse, dead := w.killAt(p, d.after)
-				err := w.begin(ctx, w.engine(fuse.Journal(w.journal)), plan)
-				if !dead() {
+				v := w.killAt(p, d.after)
+				err := v.begin(plan)
+				if !v.Dead() {
 					missed.Add(1)
 					w.unreached(p, err)
 					return
@@ -196,68 +196,33 @@ func TestKilledAtEveryCallOfAWS(t *testing.T) {
 	t.Logf("%d points were not reached", missed.Load())
 }
 
-// killed is what AWS answers to a process that is dead: a denial ends its waits.
-var killed = api.Fault{Kind: api.FaultError, Code: "UnauthorizedOperation", Message: "killed", Status: 403, Times: -1}
-
-// A traffic counts the calls that AWS is carrying out.
-type traffic struct {
-	mu    sync.Mutex
-	calls int
-	less  sync.Cond
+// A victim is a process that dies at a call: the journal takes nothing any more,
+// and AWS answers it no more.
+type victim struct {
+	*sandboxtest.Victim
+	world  *world
+	ctx    context.Context
+	engine *builder.Engine
 }
 
-func newTraffic() *traffic {
-	f := new(traffic)
-	f.less.L = &f.mu
-	return f
-}
-
-func (f *traffic) count(done bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !done {
-		f.calls++
-		return
-	}
-	f.calls--
-	f.less.Broadcast()
-}
-
-// settle returns when what was asked for is done: AWS carries it out also if
-// who asked is dead by then.
-func (f *traffic) settle() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for f.calls > 0 {
-		f.less.Wait()
-	}
-}
-
-// killAt makes the process die at a call, before or after it is carried out:
-// the journal takes nothing any more, and AWS answers it no more.
-func (w *world) killAt(p point, after bool) (context.Context, *buildertest.Fuse, func() bool) {
+// killAt makes a process that dies at a call, before or after it is carried out.
+func (w *world) killAt(p point, after bool) *victim {
 	ctx, kill := context.WithCancel(w.t.Context())
 	w.t.Cleanup(kill)
 	fuse := buildertest.NewFuse(0)
-	var dead atomic.Bool
-	under := newTraffic()
 	w.sandbox.Faults.Forget()
-	w.sandbox.Faults.OnCall(func(c *api.Call, number int, done bool) {
-		defer under.count(done)
-		if done != after || c.Service != p.service || c.Action != p.action || number != p.number || !dead.CompareAndSwap(false, true) {
-			return
-		}
+	at := func(c *api.Call, number int, done bool) bool {
+		return done == after && c.Service == p.service && c.Action == p.action && number == p.number
+	}
+	v := sandboxtest.NewVictim(w.t, w.sandbox, at, func() {
 		fuse.Blow()
 		kill()
-		if err := w.sandbox.Faults.Add(killed); err != nil {
-			w.t.Error(err)
-		}
 	})
-	return ctx, fuse, func() bool {
-		under.settle()
-		return dead.Load()
-	}
+	return &victim{v, w, ctx, w.engineAt(v.URL, fuse.Journal(w.journal))}
 }
+
+// begin pins a plan and runs it until the process dies.
+func (v *victim) begin(p *builder.Plan) error { return v.world.begin(v.ctx, v.engine, p) }
 
 func (w *world) fault(f api.Fault) {
 	w.t.Helper()

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 
 	"bake/builder/buildertest"
 	"bake/internal/sandbox/api"
+	"bake/internal/sandbox/sandboxtest"
 	"bake/steps/amazon"
 )
 
@@ -98,15 +101,22 @@ func TestWhateverGoesWrongAtWhateverCallTheImagesAreThereOnceInTheEnd(t *testing
 	n := crashCalls(t)
 	t.Logf("%d calls", n)
 	step := stride()
-	for _, kind := range []api.Kind{api.FaultError, api.FaultThrottle, api.FaultLost} {
+	faults := []api.Fault{
+		{Kind: api.FaultError, Code: "OperationNotPermitted"},
+		{Kind: api.FaultError, Code: "UnauthorizedOperation", Message: "You are not authorized to perform this operation.", Status: http.StatusForbidden},
+		{Kind: api.FaultError, Code: "InternalError"},
+		{Kind: api.FaultThrottle},
+		{Kind: api.FaultLost},
+		{Kind: api.FaultDrop},
+	}
+	for _, kind := range faults {
+		passes := kind.Kind != api.FaultError || kind.Code == "InternalError"
 		for at := 0; at < n; at += step {
-			t.Run(fmt.Sprintf("%s at %d", kind, at+1), func(t *testing.T) {
+			t.Run(strings.TrimSpace(fmt.Sprintf("%s %s at %d", kind.Kind, kind.Code, at+1)), func(t *testing.T) {
 				t.Parallel()
 				w := crashWorld(t)
-				fault := api.Fault{Kind: kind, After: at}
-				if kind == api.FaultError {
-					fault.Code = "OperationNotPermitted"
-				}
+				fault := kind
+				fault.After = at
 				if err := w.box.Faults.Add(fault); err != nil {
 					t.Fatal(err)
 				}
@@ -115,8 +125,8 @@ func TestWhateverGoesWrongAtWhateverCallTheImagesAreThereOnceInTheEnd(t *testing
 				w.box.Faults.Clear()
 				if err != nil {
 					t.Log(err)
-					if kind != api.FaultError {
-						t.Errorf("a %s fault was not got over", kind)
+					if passes {
+						t.Errorf("a %s fault was not got over", fault.Kind)
 					}
 					w.restart()
 					if _, err := r.do(t.Context(), nil); err != nil {
@@ -129,30 +139,55 @@ func TestWhateverGoesWrongAtWhateverCallTheImagesAreThereOnceInTheEnd(t *testing
 	}
 }
 
-// kill makes a run die at a call, before or after it is carried out: nothing
-// of the process works from then on.
-func (w *world) kill(at int, after bool) (context.Context, *buildertest.Fuse) {
-	ctx, cancel := context.WithCancel(w.t.Context())
-	w.t.Cleanup(cancel)
-	fuse := buildertest.NewFuse(0)
+// kill makes a process whose run dies at its nth call, before or after it is
+// carried out: nothing of it works from then on.
+func (w *world) kill(at int, after bool) *victim {
 	var mu sync.Mutex
 	seen := 0
-	w.box.Faults.OnCall(func(_ *api.Call, _ int, done bool) {
+	return w.victim(func(_ *api.Call, _ int, done bool) bool {
 		if done != after {
-			return
+			return false
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if seen++; seen != at {
-			return
-		}
+		seen++
+		return seen == at
+	})
+}
+
+// killAt makes one that dies when an action has been carried out.
+func (w *world) killAt(action string) *victim {
+	return w.victim(func(c *api.Call, _ int, done bool) bool { return done && c.Action == action })
+}
+
+// A victim is a process that dies at a call.
+type victim struct {
+	*sandboxtest.Victim
+	world *world
+	ctx   context.Context
+	fuse  *buildertest.Fuse
+}
+
+func (w *world) victim(at func(c *api.Call, number int, done bool) bool) *victim {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	w.t.Cleanup(cancel)
+	fuse := buildertest.NewFuse(0)
+	v := sandboxtest.NewVictim(w.t, w.box, at, func() {
 		fuse.Blow()
 		cancel()
-		if err := w.box.Faults.Add(api.Fault{Kind: api.FaultError, Code: "Killed", Times: -1}); err != nil {
-			w.t.Error(err)
-		}
 	})
-	return ctx, fuse
+	w.cloud = amazon.New(amazon.Options{Endpoint: v.URL})
+	return &victim{v, w, ctx, fuse}
+}
+
+// do runs until the process dies, and starts another.
+func (v *victim) do(r *run) {
+	v.world.t.Helper()
+	if _, err := r.do(v.ctx, v.fuse); err == nil || !v.Dead() {
+		v.world.t.Fatalf("it was not killed: %v", err)
+	}
+	v.world.box.Faults.Clear()
+	v.world.restart()
 }
 
 func TestAKillAtAnyCallLosesNothingAndLeavesNothing(t *testing.T) {
@@ -164,13 +199,9 @@ func TestAKillAtAnyCallLosesNothingAndLeavesNothing(t *testing.T) {
 				t.Run(fmt.Sprintf("at %d, done %v, %s", at, after, how), func(t *testing.T) {
 					t.Parallel()
 					w := crashWorld(t)
-					ctx, fuse := w.kill(at, after)
+					v := w.kill(at, after)
 					r := w.newRun(crashOutputs)
-					if _, err := r.do(ctx, fuse); err == nil {
-						t.Fatal("it was not killed")
-					}
-					w.box.Faults.Clear()
-					w.restart()
+					v.do(r)
 					if how == "clean" {
 						if err := r.engine(nil).Release(t.Context()); err != nil {
 							t.Fatalf("cleaning: %v", err)
@@ -229,13 +260,9 @@ func TestACopyThatAKilledRunHasBegunIsUsedByTheNext(t *testing.T) {
 	w := newWorld(t)
 	w.frozen("web", "")
 	outputs := "  - ami: {name: web, regions: [us-east-1]}\n"
-	ctx, fuse := w.killAt("CopyImage")
+	v := w.killAt("CopyImage")
 	first := w.newRun(outputs)
-	if _, err := first.do(ctx, fuse); err == nil {
-		t.Fatal("it was not killed")
-	}
-	w.box.Faults.Clear()
-	w.restart()
+	v.do(first)
 	w.calls()
 	w.publish(outputs) // another run, which knows nothing of the first one's journal
 	if n := w.calls()["ec2:CopyImage"]; n != 0 {
@@ -245,24 +272,6 @@ func TestACopyThatAKilledRunHasBegunIsUsedByTheNext(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.only(away, "web") // cleaning up after the first run does not take it away
-}
-
-// killAt kills when an action has been carried out.
-func (w *world) killAt(action string) (context.Context, *buildertest.Fuse) {
-	ctx, cancel := context.WithCancel(w.t.Context())
-	w.t.Cleanup(cancel)
-	fuse := buildertest.NewFuse(0)
-	w.box.Faults.OnCall(func(c *api.Call, _ int, done bool) {
-		if !done || c.Action != action {
-			return
-		}
-		fuse.Blow()
-		cancel()
-		if err := w.box.Faults.Add(api.Fault{Kind: api.FaultError, Code: "Killed", Times: -1}); err != nil {
-			w.t.Error(err)
-		}
-	})
-	return ctx, fuse
 }
 
 func TestAFailedCopyOfAnEarlierRunIsRemovedAndMadeAnew(t *testing.T) {
