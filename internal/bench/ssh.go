@@ -29,21 +29,23 @@ func sshCases(l *lab) []benchmark {
 	}
 }
 
+// stepCommand is the i-th trivial step.
+func stepCommand(i int) string { return fmt.Sprintf("echo step %d", i) }
+
 // steps are n trivial commands.
 func (s *sshServer) steps(n int) []contestant {
 	name := fmt.Sprintf("ssh-steps-%d-%d", n, s.delay.Milliseconds())
-	command := func(i int) string { return fmt.Sprintf("echo step %d", i) }
 	bake := func() string {
 		var b strings.Builder
 		for i := range n {
-			fmt.Fprintf(&b, "  - run: %s\n", command(i))
+			fmt.Fprintf(&b, "  - run: %s\n", stepCommand(i))
 		}
 		return b.String()
 	}
 	packer := func() []string {
 		var list []string
 		for i := range n {
-			list = append(list, fmt.Sprintf(`{"type": "shell", "inline": [%q]}`, command(i)))
+			list = append(list, fmt.Sprintf(`{"type": "shell", "inline": [%q]}`, stepCommand(i)))
 		}
 		return list
 	}
@@ -60,6 +62,7 @@ func (s *sshServer) steps(n int) []contestant {
 		s.packerRuns(name, packer, nil),
 		s.shell("ssh, a connection per step", "ssh", func() string { return each(s.line()) }, nil),
 		s.shell("ssh, one connection", "ssh", shared, nil),
+		s.floor("floor", nil, func() []string { return []string{"steps", fmt.Sprint(n)} }),
 	}
 }
 
@@ -68,6 +71,11 @@ const there = "/dev/shm/bake-bench"
 
 func (s *sshServer) put(size int64) []contestant {
 	name := fmt.Sprintf("ssh-put-%d-%d", size, s.delay.Milliseconds())
+	channels, connections := 2, 2 // nearby the processors are the limit
+	if s.delay > 0 {
+		channels, connections = 32, 4 // far away it is a channel's window
+	}
+	tool := fmt.Sprintf("floor, %d channels on %d", channels, connections)
 	from := s.made(size, 0)
 	clear := s.remove(there)
 	return []contestant{
@@ -78,6 +86,7 @@ func (s *sshServer) put(size int64) []contestant {
 		s.shell("scp", "scp", func() string { return s.scp(from(), "root@"+s.server.Host+":"+there) }, clear),
 		s.shell("tar over ssh", "ssh", func() string { return fmt.Sprintf("%s 'cat >%s' <%s", s.line(), there, from()) }, clear),
 		s.shell("rsync", "rsync", func() string { return s.rsync(from(), "root@"+s.server.Host+":"+there) }, clear),
+		s.floor(tool, clear, func() []string { return []string{"put", from(), there, fmt.Sprint(channels), fmt.Sprint(connections)} }),
 	}
 }
 
@@ -105,6 +114,7 @@ func (s *sshServer) get(size int64) []contestant {
 		put(s.shell("scp", "scp", func() string { return clear() + s.scp("root@"+s.server.Host+":"+there, here) }, nil)),
 		put(s.shell("cat over ssh", "ssh", func() string { return fmt.Sprintf("%s cat %s >%s", s.line(), there, here) }, nil)),
 		put(s.shell("rsync", "rsync", func() string { return s.rsync("root@"+s.server.Host+":"+there, here) }, nil)),
+		put(s.floor("floor", nil, func() []string { return []string{"get", there, here} })),
 	}
 }
 
@@ -122,6 +132,7 @@ func (s *sshServer) tree() []contestant {
 		s.shell("tar over ssh", "ssh", tar("", ""), clear),
 		s.shell("tar, gzip, over ssh", "ssh", tar("z", "z"), clear),
 		s.shell("rsync", "rsync", func() string { return s.rsync(from()+"/", "root@"+s.server.Host+":"+there) }, clear),
+		s.floor("floor", clear, func() []string { return []string{"tree", from(), there} }),
 	}
 	packer := s.packerRuns(name, func() []string {
 		return []string{fmt.Sprintf(`{"type": "file", "source": "%s/", "destination": "%s/"}`, from(), there)}

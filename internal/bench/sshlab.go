@@ -129,6 +129,14 @@ func (s *sshServer) shell(tool, needs string, line func() string, before func(co
 	return contestant{tool: tool, needs: needs, setup: s.up, before: before, command: func() *exec.Cmd { return s.cmd("sh", "-ec", line()) }}
 }
 
+// floor is the least that the case can cost: this program, called again.
+func (s *sshServer) floor(tool string, before func(context.Context) error, args func() []string) contestant {
+	return contestant{tool: tool, setup: s.up, before: before, command: func() *exec.Cmd {
+		words := args()
+		return s.cmd("/proc/self/exe", append([]string{floorWord, words[0], s.server.Addr(), s.server.KeyFile}, words[1:]...)...)
+	}}
+}
+
 // data makes what is copied, once: a file, or a folder of small ones.
 func (s *sshServer) data(name string, size int64, files int) (string, error) {
 	path := filepath.Join(s.dir, "data", fmt.Sprintf("%s-%d", name, size))
