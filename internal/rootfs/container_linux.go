@@ -106,6 +106,9 @@ func setup(c Config, id Identity) wire.Setup {
 	if n := c.Network; n != nil {
 		s.Network = &wire.Network{Interface: n.Interface, Address: n.Address.Addr().As4(), MTU: int32(n.MTU),
 			Mask: [4]byte(net.CIDRMask(n.Address.Bits(), 32))}
+		for _, a := range n.Address6 {
+			s.Network.Address6 = append(s.Network.Address6, a.As16())
+		}
 	}
 	for _, t := range c.Tmpfs {
 		s.Tmpfs = append(s.Tmpfs, wire.Tmpfs(t))

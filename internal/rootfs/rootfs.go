@@ -70,7 +70,9 @@ type Config struct {
 type Network struct {
 	Interface string // name of the device, "eth0"
 	Address   netip.Prefix
-	MTU       int
+	// Address6 are IPv6 addresses that it has too; this machine must have IPv6.
+	Address6 []netip.Addr
+	MTU      int
 }
 
 // A Tmpfs is a directory in memory.

@@ -56,10 +56,16 @@ func makeNetwork(n *wire.Network) (*network, *os.File, error) {
 	}
 	device, err := tun(n.Interface)
 	if err != nil {
-		// Programs can still listen on the address.
-		return &network{fd}, nil, setAddress(control, "lo:0", n.Address, [4]byte{255, 255, 255, 255})
+		// Programs can still listen on the addresses.
+		if err := setAddress(control, "lo:0", n.Address, [4]byte{255, 255, 255, 255}); err != nil {
+			return nil, nil, err
+		}
+		return &network{fd}, nil, bringUp6("lo", n.Address6)
 	}
-	if err := bringUp(control, n); err != nil {
+	if err = bringUp(control, n); err == nil {
+		err = bringUp6(n.Interface, n.Address6)
+	}
+	if err != nil {
 		device.Close()
 		return nil, nil, fmt.Errorf("setting up %s: %w", n.Interface, err)
 	}

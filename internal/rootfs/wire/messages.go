@@ -25,6 +25,7 @@ type Setup struct {
 type Network struct {
 	Interface     string
 	Address, Mask [4]byte
+	Address6      [][16]byte `json:",omitempty"`
 	MTU           int32
 }
 

@@ -73,7 +73,7 @@ func (h *Host) mount(ctx context.Context, b *boot, spec Spec) error {
 	if err != nil {
 		return err
 	}
-	end := network.Endpoint{Outside: spec.Address, Inside: spec.Private, Group: spec.Network, Names: []string{spec.Hostname, dnsName(spec.Private)}, Near: spec.Near, Allow: spec.Allow}
+	end := network.Endpoint{Outside: spec.Address, Inside: spec.Private, Inside6: spec.Private6, Group: spec.Network, Names: []string{spec.Hostname, dnsName(spec.Private)}, Near: spec.Near, Allow: spec.Allow}
 	h.mu.Lock()
 	shared := h.shared
 	h.mu.Unlock()

@@ -24,7 +24,9 @@ type Spec struct {
 	// Private is the address that the machine has inside its network; default:
 	// 10.x.y.z, of Address's x.y.z.
 	Private netip.Addr
-	// Near: this machine is to reach it at Private too, where it runs as root.
+	// Private6 are the IPv6 addresses that it has inside its network.
+	Private6 []netip.Addr
+	// Near: this machine is to reach it at Private and Private6 too, where it runs as root.
 	Near   bool
 	Region string
 	// Network names those machines that reach one another by their private

@@ -27,14 +27,14 @@ const (
 // inbound is a container's way in.
 type inbound struct {
 	port *Port
-	diag *os.File // asks which sockets listen
-	near bool     // this machine has the Inside address
+	diag *os.File     // asks which sockets listen
+	near []netip.Addr // those of the container's addresses that this machine has
 
 	mu        sync.Mutex
-	listeners map[uint16]*net.TCPListener // by the port inside
-	nearby    map[uint16]*net.TCPListener // those at the Inside address
-	shifted   map[uint16]bool             // those that have another port outside
-	told      map[uint16]bool             // those whose trouble was logged
+	listeners map[uint16]*net.TCPListener         // by the port inside
+	nearby    map[netip.AddrPort]*net.TCPListener // those at addresses that were brought near
+	shifted   map[uint16]bool                     // those that have another port outside
+	told      map[netip.AddrPort]bool             // those whose trouble was logged
 	conns     map[net.Conn]bool
 	changed   time.Time
 	closed    bool
@@ -46,7 +46,7 @@ func newInbound(ctx context.Context, p *Port) (*inbound, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &inbound{port: p, diag: diag, listeners: map[uint16]*net.TCPListener{}, nearby: map[uint16]*net.TCPListener{}, shifted: map[uint16]bool{}, told: map[uint16]bool{},
+	return &inbound{port: p, diag: diag, listeners: map[uint16]*net.TCPListener{}, nearby: map[netip.AddrPort]*net.TCPListener{}, shifted: map[uint16]bool{}, told: map[netip.AddrPort]bool{},
 		conns: map[net.Conn]bool{}, changed: time.Now()}, nil
 }
 
@@ -81,72 +81,118 @@ func (in *inbound) update() {
 	if in.closed || !in.port.Outside.IsValid() {
 		return
 	}
-	ports, err := listening(in.diag, in.port.Inside)
+	ports, err := in.wanted(in.port.Inside)
 	if err != nil {
-		in.port.network.log("looking for what listens in %s: %v", in.port.Inside, err)
+		in.port.network.log("%v", err)
 		return
 	}
 	for port := range ports {
-		if !in.port.allows(loopback, "tcp", port) && !in.port.allows(in.port.Outside, "tcp", port) {
-			delete(ports, port)
-		} else if in.listeners[port] == nil {
+		if in.listeners[port] == nil {
 			in.open(port)
 		}
 	}
 	for port, l := range in.listeners {
 		if !ports[port] {
 			l.Close()
-			if near := in.nearby[port]; near != nil {
-				near.Close()
-			}
 			delete(in.listeners, port)
-			delete(in.nearby, port)
 			delete(in.shifted, port)
 			in.changed = time.Now()
 		}
 	}
+	for _, at := range in.near {
+		if at.Is6() {
+			if ports, err = in.wanted(at); err != nil {
+				in.port.network.log("%v", err)
+				return
+			}
+		}
+		in.updateNear(at, ports)
+	}
 }
 
-// loopback is where connections of this machine come from, as a rule.
+// wanted are the ports that programs listen on at an address of the container,
+// and that the rules let this machine reach. The caller holds in.mu.
+func (in *inbound) wanted(at netip.Addr) (map[uint16]bool, error) {
+	ports, err := listening(in.diag, at)
+	if err != nil {
+		return nil, fmt.Errorf("looking for what listens in %s: %w", at, err)
+	}
+	others := in.port.Outside
+	if at.Is6() {
+		others = at
+	}
+	for port := range ports {
+		if !in.port.allows(here(at), "tcp", port) && !in.port.allows(others, "tcp", port) {
+			delete(ports, port)
+		}
+	}
+	return ports, nil
+}
+
+// here is where connections of this machine to an address come from, as a rule.
+func here(to netip.Addr) netip.Addr {
+	if to.Is6() {
+		return netip.IPv6Loopback()
+	}
+	return loopback
+}
+
+// loopback is this machine's own address.
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// updateNear opens and closes listeners at an address that was brought near.
+// The caller holds in.mu.
+func (in *inbound) updateNear(at netip.Addr, ports map[uint16]bool) {
+	for port := range ports {
+		place := netip.AddrPortFrom(at, port)
+		if in.nearby[place] != nil {
+			continue
+		}
+		l, err := listenNear(place)
+		if err != nil {
+			in.tell(place, "listening on %s: %v", place, err)
+			continue
+		}
+		in.nearby[place] = l
+		in.changed = time.Now()
+		in.wg.Go(func() { in.accept(l, place) })
+	}
+	for place, l := range in.nearby {
+		if place.Addr() == at && !ports[place.Port()] {
+			l.Close()
+			delete(in.nearby, place)
+		}
+	}
+}
 
 // open begins to listen for a port. The caller holds in.mu.
 func (in *inbound) open(port uint16) {
+	place := netip.AddrPortFrom(in.port.Outside, port)
 	l, err := in.listen(port)
 	if errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EADDRINUSE) {
 		first := err
 		if l, err = in.listen(Shifted(port)); err == nil {
 			in.shifted[port] = true
-			in.tell(port, "listening on %s port %d: %v; port %d stands for it", in.port.Outside, port, first, Shifted(port))
+			in.tell(place, "listening on %s port %d: %v; port %d stands for it", in.port.Outside, port, first, Shifted(port))
 		}
 	}
 	if err != nil {
-		in.tell(port, "listening on %s port %d: %v", in.port.Outside, port, err)
+		in.tell(place, "listening on %s port %d: %v", in.port.Outside, port, err)
 		return
 	}
 	in.listeners[port] = l
 	in.changed = time.Now()
-	in.wg.Go(func() { in.accept(l, port) })
-	if !in.near {
-		return
-	}
-	near, err := in.listenNear(port)
-	if err != nil {
-		in.tell(port, "listening on %s port %d: %v", in.port.Inside, port, err)
-		return
-	}
-	in.nearby[port] = near
-	in.wg.Go(func() { in.accept(near, port) })
+	in.wg.Go(func() { in.accept(l, netip.AddrPortFrom(in.port.Inside, port)) })
 }
 
 func (in *inbound) listen(port uint16) (*net.TCPListener, error) {
 	return net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(in.port.Outside, port)))
 }
 
-// tell logs trouble with a port once.
-func (in *inbound) tell(port uint16, format string, args ...any) {
-	if !in.told[port] {
-		in.told[port] = true
+// tell logs trouble with a place once.
+func (in *inbound) tell(place netip.AddrPort, format string, args ...any) {
+	if !in.told[place] {
+		in.told[place] = true
 		in.port.network.log(format, args...)
 	}
 }
@@ -164,29 +210,30 @@ func (in *inbound) hostPort(port uint16) uint16 {
 	return port
 }
 
-func (in *inbound) accept(l *net.TCPListener, port uint16) {
+// accept takes connections for a place inside, until the listener is closed.
+func (in *inbound) accept(l *net.TCPListener, to netip.AddrPort) {
 	for {
 		c, err := l.AcceptTCP()
 		if err != nil {
 			return // closed
 		}
-		in.wg.Go(func() { in.connect(c, port) })
+		in.wg.Go(func() { in.connect(c, to) })
 	}
 }
 
 // connect joins a connection from outside to the program that listens inside.
 // One that the rules forbid by now, or that nobody takes, is reset.
-func (in *inbound) connect(c *net.TCPConn, port uint16) {
+func (in *inbound) connect(c *net.TCPConn, to netip.AddrPort) {
 	peer, _ := netip.ParseAddrPort(c.RemoteAddr().String())
 	from := peer.Addr()
-	if from == in.port.Inside {
-		from = loopback // who connects to an address of its own comes from there
+	if from == to.Addr() {
+		from = here(from) // who connects to an address of its own comes from there
 	}
-	if !in.port.allows(from, "tcp", port) {
+	if !in.port.allows(from, "tcp", to.Port()) {
 		reset(c)
 		return
 	}
-	inside, err := in.port.dial(context.Background(), unix.SOCK_STREAM, port)
+	inside, err := in.port.dial(context.Background(), unix.SOCK_STREAM, to)
 	if err != nil {
 		reset(c)
 		in.update()
@@ -258,9 +305,15 @@ func relay(a, b stream) {
 // the program does not accept.
 const dialTime = 10 * time.Second
 
-// dial connects to a program inside.
-func (p *Port) dial(ctx context.Context, kind int, port uint16) (net.Conn, error) {
-	f, err := p.container.Socket(ctx, unix.AF_INET, kind, 0)
+// dial connects to a program inside, at one of the container's addresses.
+func (p *Port) dial(ctx context.Context, kind int, to netip.AddrPort) (net.Conn, error) {
+	family, place := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Port: int(to.Port())})
+	if to.Addr().Is6() {
+		family, place = unix.AF_INET6, &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+	} else {
+		place.(*unix.SockaddrInet4).Addr = to.Addr().As4()
+	}
+	f, err := p.container.Socket(ctx, family, kind, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -270,8 +323,8 @@ func (p *Port) dial(ctx context.Context, kind int, port uint16) (net.Conn, error
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit); err != nil {
 		return nil, err
 	}
-	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(port), Addr: p.Inside.As4()}); err != nil {
-		return nil, fmt.Errorf("connecting to %s port %d: %w", p.Inside, port, err)
+	if err := unix.Connect(fd, place); err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", to, err)
 	}
 	return net.FileConn(f)
 }
@@ -279,10 +332,11 @@ func (p *Port) dial(ctx context.Context, kind int, port uint16) (net.Conn, error
 func (in *inbound) close() {
 	in.mu.Lock()
 	in.closed = true
-	for _, all := range []map[uint16]*net.TCPListener{in.listeners, in.nearby} {
-		for _, l := range all {
-			l.Close()
-		}
+	for _, l := range in.listeners {
+		l.Close()
+	}
+	for _, l := range in.nearby {
+		l.Close()
 	}
 	for c := range in.conns {
 		c.Close()

@@ -53,6 +53,9 @@ func hears(family uint8, src [16]byte, at netip.Addr) bool {
 	a := netip.AddrFrom16(src)
 	if family == unix.AF_INET {
 		a = netip.AddrFrom4([4]byte(src[:4]))
+		if at.Is6() {
+			return false
+		}
 	}
 	return a.IsUnspecified() || a.Unmap() == at
 }

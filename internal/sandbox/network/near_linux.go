@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -17,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A container is brought near: its Inside address becomes one of this machine's own, on the loopback interface, as if a
+// A container is brought near: its addresses become this machine's own, on the loopback interface, as if a
 // VPN led to its network. It takes CAP_NET_ADMIN. The kernel forgets the address
 // soon after this process does, however it ends, since it is lent for a short
 // time again and again; what listens there is bound to the interface, so that
@@ -27,15 +28,21 @@ const (
 	lendAgain = 20 * time.Second
 )
 
-// bringNear makes this machine reach the container at its Inside address, until
+// hasIPv6 reports whether this machine's kernel has IPv6, and it is not disabled.
+func hasIPv6() bool {
+	off, err := os.ReadFile("/proc/sys/net/ipv6/conf/lo/disable_ipv6")
+	return err == nil && strings.TrimSpace(string(off)) == "0"
+}
+
+// bringNear makes this machine reach the container at an address inside, until
 // ctx ends. It reports whether that could be done.
-func (p *Port) bringNear(ctx context.Context) bool {
-	err := elsewhere(p.Inside)
+func (p *Port) bringNear(ctx context.Context, inside netip.Addr) bool {
+	err := elsewhere(inside)
 	if err == nil {
-		err = lend(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, p.Inside)
+		err = lend(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, inside)
 	}
 	if err != nil {
-		p.network.log("nothing on this machine reaches %s but its own containers: %v", p.Inside, err)
+		p.network.log("nothing on this machine reaches %s but its own containers: %v", inside, err)
 		return false
 	}
 	p.wg.Go(func() {
@@ -44,12 +51,12 @@ func (p *Port) bringNear(ctx context.Context) bool {
 		for {
 			select {
 			case <-again.C:
-				if err := lend(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, p.Inside); err != nil {
-					p.network.log("keeping %s: %v", p.Inside, err)
+				if err := lend(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, inside); err != nil {
+					p.network.log("keeping %s: %v", inside, err)
 				}
 			case <-ctx.Done():
-				if err := lend(unix.RTM_DELADDR, 0, p.Inside); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-					p.network.log("giving up %s: %v", p.Inside, err)
+				if err := lend(unix.RTM_DELADDR, 0, inside); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+					p.network.log("giving up %s: %v", inside, err)
 				}
 				return
 			}
@@ -62,6 +69,9 @@ func (p *Port) bringNear(ctx context.Context) bool {
 // the one to everywhere: a network of its own, of a Docker engine or a VPN, that
 // the loopback interface must not hide.
 func elsewhere(a netip.Addr) error {
+	if a.Is6() {
+		return elsewhere6(a)
+	}
 	data, err := os.ReadFile("/proc/net/route")
 	if err != nil {
 		return nil // it has no IPv4
@@ -76,6 +86,27 @@ func elsewhere(a netip.Addr) error {
 		mask, err2 := strconv.ParseUint(f[7], 16, 32)
 		if errors.Join(err1, err2) == nil && mask != 0 && uint64(wanted)&mask == to {
 			return fmt.Errorf("it is in a network of this machine's own, that of %s", f[0])
+		}
+	}
+	return nil
+}
+
+// elsewhere6 is elsewhere for IPv6.
+func elsewhere6(a netip.Addr) error {
+	data, err := os.ReadFile("/proc/net/ipv6_route")
+	if err != nil {
+		return err // it has no IPv6
+	}
+	for line := range strings.Lines(string(data)) {
+		f := strings.Fields(line)
+		if len(f) < 10 || f[9] == "lo" {
+			continue
+		}
+		to, err1 := hex.DecodeString(f[0])
+		bits, err2 := strconv.ParseUint(f[1], 16, 8)
+		first, ok := netip.AddrFromSlice(to)
+		if errors.Join(err1, err2) == nil && ok && bits > 0 && netip.PrefixFrom(first, int(bits)).Contains(a) {
+			return fmt.Errorf("it is in a network of this machine's own, that of %s", f[9])
 		}
 	}
 	return nil
@@ -128,8 +159,13 @@ func lendRequest(kind, flags uint16, index uint32, address netip.Addr) []byte {
 	attribute(unix.IFA_LOCAL, address.AsSlice())
 	attribute(unix.IFA_ADDRESS, address.AsSlice())
 	if kind == unix.RTM_NEWADDR {
+		valid := uint32(lentFor.Seconds())
+		preferred := valid
+		if address.Is6() {
+			preferred = 0 // or what this machine sends elsewhere might come from it
+		}
 		var life []byte // struct ifa_cacheinfo: preferred, valid, two that the kernel fills
-		for _, seconds := range []uint32{uint32(lentFor.Seconds()), uint32(lentFor.Seconds()), 0, 0} {
+		for _, seconds := range []uint32{preferred, valid, 0, 0} {
 			life = binary.NativeEndian.AppendUint32(life, seconds)
 		}
 		attribute(unix.IFA_CACHEINFO, life)
@@ -141,13 +177,13 @@ func lendRequest(kind, flags uint16, index uint32, address netip.Addr) []byte {
 	return append(message, body...)
 }
 
-// listenNear listens at the Inside address for what comes from this machine.
-func (in *inbound) listenNear(port uint16) (*net.TCPListener, error) {
+// listenNear listens at an address that was brought near, for what comes from this machine.
+func listenNear(at netip.AddrPort) (*net.TCPListener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		return errors.Join(c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), "lo") }), err)
 	}}
-	l, err := config.Listen(context.Background(), "tcp", netip.AddrPortFrom(in.port.Inside, port).String())
+	l, err := config.Listen(context.Background(), "tcp", at.String())
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,10 +39,13 @@ type Endpoint struct {
 	// address: nobody outside reaches it.
 	Outside netip.Addr
 	Inside  netip.Addr // its own address, as other containers know it
+	// Inside6 are IPv6 addresses that it has too. They are one another's in the
+	// whole world, so all containers reach it there, not the group alone.
+	Inside6 []netip.Addr
 	// Group are those that reach one another by their Inside addresses: a VPC's name.
 	Group string
 	Names []string // host names that the group knows it by
-	// Near: this machine is to reach it at Inside too, if this user may bring that
+	// Near: this machine is to reach it at Inside and Inside6 too, if this user may bring that
 	// about, as the machines of a company reach a VPC that a VPN leads to.
 	Near bool
 	// Allow says whether a connection may come in; nil: all may. It is asked for each.
@@ -50,9 +54,14 @@ type Endpoint struct {
 	AllowOut func(to netip.Addr, protocol string, port uint16) bool
 }
 
-// Config is what rootfs.Config.Network must be for the endpoint.
+// Config is what rootfs.Config.Network must be for the endpoint. Where this
+// machine has no IPv6, the container has none.
 func (e Endpoint) Config() *rootfs.Network {
-	return &rootfs.Network{Interface: "eth0", Address: netip.PrefixFrom(e.Inside, 20), MTU: mtu}
+	n := &rootfs.Network{Interface: "eth0", Address: netip.PrefixFrom(e.Inside, 20), MTU: mtu}
+	if hasIPv6() {
+		n.Address6 = e.Inside6
+	}
+	return n
 }
 
 // ResolvConf is /etc/resolv.conf of every container.
@@ -100,10 +109,14 @@ type Port struct {
 // Attach joins a container that was started with the endpoint's Config. Its
 // listening ports are reached from now on, until Close.
 func (s *Switch) Attach(ctx context.Context, c *rootfs.Container, e Endpoint) (*Port, error) {
-	if !e.Inside.Is4() || e.Outside.IsValid() && (!e.Outside.Is4() || !e.Outside.IsLoopback()) {
-		return nil, fmt.Errorf("joining %s (%s) to the network: want an IPv4 address inside, and one of 127.0.0.0/8 outside", e.Inside, e.Outside)
+	if !e.Inside.Is4() || e.Outside.IsValid() && (!e.Outside.Is4() || !e.Outside.IsLoopback()) || slices.ContainsFunc(e.Inside6, netip.Addr.Is4) {
+		return nil, fmt.Errorf("joining %s (%s) to the network: want an IPv4 address inside, IPv6 ones besides if any, and one of 127.0.0.0/8 outside", e.Inside, e.Outside)
 	}
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	if len(e.Inside6) > 0 && !hasIPv6() {
+		s.log("nothing reaches %v: this machine's kernel has no IPv6, or it is disabled", e.Inside6)
+		e.Inside6 = nil
+	}
 	p := &Port{Endpoint: e, names: e.Names, network: s, container: c, cancel: cancel}
 	var err error
 	if p.inbound, err = newInbound(ctx, p); err != nil {
@@ -116,7 +129,11 @@ func (s *Switch) Attach(ctx context.Context, c *rootfs.Container, e Endpoint) (*
 		return nil, err
 	}
 	if e.Near && e.Outside.IsValid() {
-		p.inbound.near = p.bringNear(life)
+		for _, a := range append([]netip.Addr{e.Inside}, e.Inside6...) {
+			if p.bringNear(life, a) {
+				p.inbound.near = append(p.inbound.near, a)
+			}
+		}
 	}
 	p.wg.Go(func() { p.inbound.watch(life) })
 	if device := c.Device(); device != nil {
@@ -129,7 +146,7 @@ func (s *Switch) Attach(ctx context.Context, c *rootfs.Container, e Endpoint) (*
 // Dial connects to a program inside as another program inside would: no rule
 // is asked. The caller closes the connection before the port.
 func (p *Port) Dial(ctx context.Context, port uint16) (net.Conn, error) {
-	return p.dial(ctx, syscall.SOCK_STREAM, port)
+	return p.dial(ctx, syscall.SOCK_STREAM, netip.AddrPortFrom(p.Inside, port))
 }
 
 // ErrAddressInUse says that another container has the address.
@@ -138,22 +155,39 @@ var ErrAddressInUse = errors.New("the address is another container's")
 func (s *Switch) add(p *Port) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := place{p.Group, p.Inside}
-	if s.ports[at] != nil {
-		return fmt.Errorf("joining %s to the network: %w", p.Inside, ErrAddressInUse)
+	for _, at := range p.places() {
+		if s.ports[at] != nil {
+			return fmt.Errorf("joining %s to the network: %w", at.inside, ErrAddressInUse)
+		}
 	}
-	s.ports[at] = p
+	for _, at := range p.places() {
+		s.ports[at] = p
+	}
 	return nil
+}
+
+// places are where the port is among all of the switch.
+func (p *Port) places() []place {
+	all := []place{{p.Group, p.Inside}}
+	for _, a := range p.Inside6 {
+		all = append(all, place{"", a})
+	}
+	return all
 }
 
 func (s *Switch) remove(p *Port) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.ports, place{p.Group, p.Inside})
+	for _, at := range p.places() {
+		delete(s.ports, at)
+	}
 }
 
 // at returns the container with an address, nil if there is none.
 func (s *Switch) at(group string, inside netip.Addr) *Port {
+	if inside.Is6() {
+		group = ""
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ports[place{group, inside}]
@@ -164,7 +198,7 @@ func (s *Switch) named(group, name string) (netip.Addr, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for at, p := range s.ports {
-		if at.group != group {
+		if at.group != group || at.inside.Is6() {
 			continue
 		}
 		for _, n := range p.names {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 )
 
@@ -14,8 +15,10 @@ import (
 
 const mtu = 1500
 
+func hasIPv6() bool { return false }
+
 type inbound struct {
-	near bool
+	near []netip.Addr
 }
 
 func newInbound(context.Context, *Port) (*inbound, error) {
@@ -27,9 +30,9 @@ func (in *inbound) update()                {}
 func (in *inbound) hostPort(uint16) uint16 { return 0 }
 func (in *inbound) close()                 {}
 
-func (p *Port) bringNear(context.Context) bool { return false }
+func (p *Port) bringNear(context.Context, netip.Addr) bool { return false }
 
-func (p *Port) dial(context.Context, int, uint16) (net.Conn, error) {
+func (p *Port) dial(context.Context, int, netip.AddrPort) (net.Conn, error) {
 	return nil, errors.ErrUnsupported
 }
 

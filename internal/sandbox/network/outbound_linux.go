@@ -17,6 +17,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/link/channel"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
@@ -58,17 +59,29 @@ func (o *outbound) run(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		if n < header.IPv4MinimumSize || buf[0]>>4 != 4 {
-			continue // IPv6 looks for routers
+		protocol := protocolOf(buf[:n])
+		if protocol == 0 || protocol == header.IPv6ProtocolNumber && len(o.port.Inside6) == 0 {
+			continue // IPv6 looks for routers, also where there is none
 		}
 		link := o.start(ctx)
 		if link == nil {
 			return
 		}
 		packet := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(append([]byte(nil), buf[:n]...))})
-		link.InjectInbound(header.IPv4ProtocolNumber, packet)
+		link.InjectInbound(protocol, packet)
 		packet.DecRef()
 	}
+}
+
+// protocolOf is the network protocol of a packet; 0: none that is known.
+func protocolOf(packet []byte) tcpip.NetworkProtocolNumber {
+	switch {
+	case len(packet) >= header.IPv4MinimumSize && packet[0]>>4 == 4:
+		return header.IPv4ProtocolNumber
+	case len(packet) >= header.IPv6MinimumSize && packet[0]>>4 == 6:
+		return header.IPv6ProtocolNumber
+	}
+	return 0
 }
 
 // start returns the stack's side of the device, and makes the stack if need be.
@@ -79,8 +92,8 @@ func (o *outbound) start(ctx context.Context) *channel.Endpoint {
 		return o.link
 	}
 	s := stack.New(stack.Options{
-		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol},
-		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4},
+		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
+		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
 	})
 	link := channel.New(512, mtu, "")
 	if err := s.CreateNIC(nic, link); err != nil {
@@ -90,7 +103,7 @@ func (o *outbound) start(ctx context.Context) *channel.Endpoint {
 	// It stands for the whole world: it takes what is for any address, and answers as that.
 	s.SetPromiscuousMode(nic, true)
 	s.SetSpoofing(nic, true)
-	s.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: nic}})
+	s.SetRouteTable([]tcpip.Route{{Destination: header.IPv4EmptySubnet, NIC: nic}, {Destination: header.IPv6EmptySubnet, NIC: nic}})
 	sack := tcpip.TCPSACKEnabled(true)
 	s.SetTransportProtocolOption(tcp.ProtocolNumber, &sack)
 	s.SetTransportProtocolHandler(tcp.ProtocolNumber, tcp.NewForwarder(s, 0, 4096, o.tcp).HandlePacket)
@@ -207,10 +220,14 @@ func (o *outbound) dial(protocol string, kind int, to netip.AddrPort) (net.Conn,
 	ctx, cancel := context.WithTimeout(context.Background(), connectTime)
 	defer cancel()
 	if other := p.network.at(p.Group, to.Addr()); other != nil {
-		if !other.allows(p.Inside, protocol, to.Port()) {
+		from := p.Inside
+		if to.Addr().Is6() && len(p.Inside6) > 0 {
+			from = p.Inside6[0]
+		}
+		if !other.allows(from, protocol, to.Port()) {
 			return nil, errForbidden
 		}
-		return other.dial(ctx, kind, to.Port())
+		return other.dial(ctx, kind, to)
 	}
 	if to.Addr().String() == resolver && to.Port() == 53 {
 		return dialServer(ctx, protocol)
@@ -222,7 +239,12 @@ func (o *outbound) dial(protocol string, kind int, to netip.AddrPort) (net.Conn,
 	return d.DialContext(ctx, protocol, net.JoinHostPort(to.Addr().String(), strconv.Itoa(int(to.Port()))))
 }
 
-func address(a tcpip.Address) netip.Addr { return netip.AddrFrom4(a.As4()) }
+func address(a tcpip.Address) netip.Addr {
+	if a.Len() == header.IPv6AddressSize {
+		return netip.AddrFrom16(a.As16())
+	}
+	return netip.AddrFrom4(a.As4())
+}
 
 func (o *outbound) keep(conns ...net.Conn) bool {
 	o.mu.Lock()
