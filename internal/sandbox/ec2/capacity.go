@@ -83,6 +83,11 @@ func (o *op) place(p *plan, in *runInstancesIn) error {
 			return api.Errorf("InvalidInput", "No default subnet for availability zone: '%s'.", chosen)
 		}
 	}
+	for _, n := range p.nics {
+		if err := o.checkIPv6Of(p.subnet, n, p.count); err != nil {
+			return err
+		}
+	}
 	if o.free(p.subnet) < p.count {
 		return api.Errorf("InsufficientFreeAddressesInSubnet", "There are not enough free addresses in subnet '%s' to satisfy the requested number of instances.", p.subnet.ID)
 	}

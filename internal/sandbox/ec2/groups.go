@@ -89,6 +89,9 @@ func (o *op) addGroup(vpcID, name, description string, tags []tag) *group {
 	g := &group{meta: o.make(kindGroup, tags), Name: name, Description: description, VPC: vpcID}
 	o.r.Groups[g.ID] = g
 	g.Rules = append(g.Rules, &rule{meta: o.make(kindRule, nil), Group: g.ID, Egress: true, Protocol: "-1", From: -1, To: -1, CIDR: "0.0.0.0/0"})
+	if v := o.r.VPCs[vpcID]; v != nil && len(v.IPv6) > 0 {
+		o.letOut6(g)
+	}
 	return g
 }
 

@@ -154,7 +154,7 @@ func (x *Control) Lend(account, region, id string) (zone string, lend func(user,
 // specOf is the machine that the instance stands for.
 func (x *Control) specOf(r *region, i *instance) machine.Spec {
 	data, _ := base64.StdEncoding.DecodeString(i.UserData) // it was checked when it came
-	s := machine.Spec{ID: i.ID, Address: i.Address, Private: i.Private, Network: i.VPC, Near: true, Region: r.Name, UserData: data, FirstBoot: !i.Booted,
+	s := machine.Spec{ID: i.ID, Address: i.Address, Private: i.Private, Private6: i.ipv6(), Network: i.VPC, Near: true, Region: r.Name, UserData: data, FirstBoot: !i.Booted,
 		Allow: func(from netip.Addr, protocol string, port uint16) bool { return x.allows(i.ID, from, protocol, port) },
 		Ended: func(rebooting bool) { x.ended(i.ID, rebooting) }}
 	if m := r.Images[i.Image]; m != nil {
@@ -199,7 +199,7 @@ func (x *Control) allows(id string, from netip.Addr, protocol string, port uint1
 	}
 	inGroup := func(group string) bool {
 		for _, other := range r.Instances {
-			if (other.private() == from && other.VPC == i.VPC || other.Address == from) && other.State != terminated && slices.Contains(other.Groups, group) {
+			if other.has(from, i.VPC) && other.State != terminated && slices.Contains(other.Groups, group) {
 				return true
 			}
 		}

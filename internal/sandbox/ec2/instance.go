@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -109,6 +110,7 @@ type networkInterface struct {
 	DeleteOnTermination bool
 	Public              bool
 	Address             netip.Addr
+	IPv6                []netip.Addr
 }
 
 // private is the address that the instance has in its subnet.
@@ -117,6 +119,20 @@ func (i *instance) private() netip.Addr {
 		return i.Private
 	}
 	return i.Address
+}
+
+// ipv6 are the addresses of the first interface: the machine has one.
+func (i *instance) ipv6() []netip.Addr {
+	if len(i.Interfaces) == 0 {
+		return nil
+	}
+	return i.Interfaces[0].IPv6
+}
+
+// has reports whether a connection from the address comes from the instance, as
+// those of a VPC see it.
+func (i *instance) has(a netip.Addr, vpc string) bool {
+	return i.private() == a && i.VPC == vpc || i.Address == a || slices.Contains(i.ipv6(), a)
 }
 
 // interfaces are all network interfaces of instances that are not gone.

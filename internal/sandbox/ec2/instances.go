@@ -33,6 +33,7 @@ type instanceXML struct {
 	VPC            string            `xml:"vpcId,omitempty"`
 	PrivateIP      string            `xml:"privateIpAddress,omitempty"`
 	PublicIP       string            `xml:"ipAddress,omitempty"`
+	IPv6           string            `xml:"ipv6Address,omitempty"`
 	SourceCheck    *bool             `xml:"sourceDestCheck,omitempty"`
 	Groups         set[groupRef]     `xml:"groupSet>item"`
 	Reason         *stateReason      `xml:"stateReason,omitempty"`
@@ -129,6 +130,9 @@ func (o *op) showNetwork(v *instanceXML, i *instance) {
 	v.PrivateDNS = o.r.privateName(i.private())
 	if i.Public && !o.hidesPublicIP() && slices.Contains([]string{pending, running, shuttingDown, stopping}, i.State) {
 		v.PublicIP, v.PublicDNS = i.Address.String(), i.Address.String()
+	}
+	if six := i.ipv6(); len(six) > 0 {
+		v.IPv6 = six[0].String()
 	}
 	v.DNSOptions = &privateDNS{Hostname: "ip-name"}
 	if i.Spec.PrivateDNS != nil {
@@ -241,6 +245,8 @@ func (o *op) instanceFields() fields[*instance] {
 			return names
 		}
 	}
+	f["ipv6-address"] = func(i *instance) []string { return texts(i.ipv6()) }
+	f["network-interface.ipv6-addresses.ipv6-address"] = f["ipv6-address"]
 	f["group-id"], f["group-name"] = f["instance.group-id"], f["instance.group-name"]
 	f["reservation-id"] = one(func(i *instance) string { return i.Reservation })
 	f["owner-id"] = one(func(i *instance) string { return i.Owner })

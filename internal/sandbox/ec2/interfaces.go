@@ -59,6 +59,7 @@ func (o *op) interfaceXML(n *networkInterface, i *instance) interfaceXML {
 	if n.Public && i.State == running {
 		v.Association = &associationXML{"amazon", i.Address.String(), i.Address.String()}
 	}
+	v.Addresses6 = ipv6Addresses(n.IPv6)
 	v.Addresses = set[nicAddress]{{address, dns, true, v.Association}}
 	return v
 }
@@ -88,6 +89,7 @@ func (o *op) describeInterfaces(in *describeInterfacesIn) (*describeInterfacesOu
 		"group-id":                         func(n *networkInterface) []string { return n.Groups },
 		"private-ip-address":               one(func(n *networkInterface) string { return n.Address.String() }),
 		"addresses.private-ip-address":     one(func(n *networkInterface) string { return n.Address.String() }),
+		"ipv6-addresses.ipv6-address":      func(n *networkInterface) []string { return texts(n.IPv6) },
 		"mac-address":                      one(func(n *networkInterface) string { return n.MAC }),
 		"description":                      one(func(n *networkInterface) string { return n.Description }),
 		"status":                           one(func(*networkInterface) string { return "in-use" }),

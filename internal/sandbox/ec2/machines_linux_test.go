@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -128,7 +129,7 @@ func (l *lab) dial(i types.Instance, user string) *ssh.Client {
 	l.t.Helper()
 	config := &ssh.ClientConfig{User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(l.signer)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: time.Second}
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		client, err := ssh.Dial("tcp", *i.PublicIpAddress+":22", config)
+		client, err := ssh.Dial("tcp", net.JoinHostPort(*i.PublicIpAddress, "22"), config)
 		if err == nil {
 			return client
 		}

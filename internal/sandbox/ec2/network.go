@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -13,17 +14,22 @@ import (
 type vpc struct {
 	meta
 	CIDR    string
+	Tenancy string
 	Default bool
-	NoDNS   bool  // no name server
-	Names   *bool // public host names; nil: a default VPC has them
+	NoDNS   bool    // no name server
+	Names   *bool   // public host names; nil: a default VPC has them
+	More    []block // of IPv4 addresses
+	IPv6    []block
 }
 
 // A subnet is a part of a VPC in one zone.
 type subnet struct {
 	meta
 	VPC, CIDR, Zone string
-	Default         bool // of its zone
-	PublicIP        bool // to instances launched in it
+	Default         bool    // of its zone
+	PublicIP        bool    // to instances launched in it
+	IPv6            []block // one at most
+	Assign6         bool    // an IPv6 address to instances launched in it
 }
 
 // A routeTable is a VPC's main one: local, and the internet if there is a gateway.
@@ -69,30 +75,36 @@ func (o *op) addVPC(cidr string, tags []tag) *vpc {
 }
 
 type vpcXML struct {
-	ID      string         `xml:"vpcId"`
-	Owner   string         `xml:"ownerId"`
-	State   string         `xml:"state"`
-	CIDR    string         `xml:"cidrBlock"`
-	Blocks  set[cidrBlock] `xml:"cidrBlockAssociationSet>item"`
-	DHCP    string         `xml:"dhcpOptionsId"`
-	Tenancy string         `xml:"instanceTenancy"`
-	Default bool           `xml:"isDefault"`
-	Tags    set[tag]       `xml:"tagSet>item"`
+	ID      string          `xml:"vpcId"`
+	Owner   string          `xml:"ownerId"`
+	State   string          `xml:"state"`
+	CIDR    string          `xml:"cidrBlock"`
+	Blocks  set[cidrBlock]  `xml:"cidrBlockAssociationSet>item"`
+	IPv6    *set[ipv6Block] `xml:"ipv6CidrBlockAssociationSet>item,omitempty"`
+	DHCP    string          `xml:"dhcpOptionsId"`
+	Tenancy string          `xml:"instanceTenancy"`
+	Default bool            `xml:"isDefault"`
+	Tags    set[tag]        `xml:"tagSet>item"`
 }
 
 type cidrBlock struct {
-	ID    string `xml:"associationId"`
-	CIDR  string `xml:"cidrBlock"`
-	State struct {
-		State string `xml:"state"`
-	} `xml:"cidrBlockState"`
+	ID    string     `xml:"associationId"`
+	CIDR  string     `xml:"cidrBlock"`
+	State cidrState `xml:"cidrBlockState"`
 }
 
-func (v *vpc) view() vpcXML {
-	digits := strings.TrimPrefix(v.ID, "vpc-")
-	b := cidrBlock{ID: "vpc-cidr-assoc-" + digits, CIDR: v.CIDR}
-	b.State.State = "associated"
-	return vpcXML{ID: v.ID, Owner: v.Owner, State: "available", CIDR: v.CIDR, Blocks: set[cidrBlock]{b}, DHCP: "dopt-" + digits, Tenancy: "default", Default: v.Default, Tags: v.Tags}
+func (o *op) vpcXML(v *vpc) vpcXML {
+	out := vpcXML{ID: v.ID, Owner: v.Owner, State: "available", CIDR: v.CIDR, DHCP: "dopt-" + strings.TrimPrefix(v.ID, "vpc-"), Tenancy: cmp.Or(v.Tenancy, "default"), Default: v.Default, Tags: v.Tags}
+	for _, b := range v.blocks() {
+		out.Blocks = append(out.Blocks, cidrBlock{b.ID, b.CIDR, cidrState{"associated"}})
+	}
+	if len(v.IPv6) > 0 {
+		out.IPv6 = new(set[ipv6Block])
+	}
+	for _, b := range v.IPv6 {
+		*out.IPv6 = append(*out.IPv6, o.ofVPC(b.associated()))
+	}
+	return out
 }
 
 type describeVpcsIn struct {
@@ -111,23 +123,31 @@ func (o *op) describeVpcs(in *describeVpcsIn) (*describeVpcsOut, error) {
 	isDefault := func(v *vpc) []string { return yes(v.Default) }
 	found, next, err := list(o, listing[*vpc]{kind: kindVPC, all: o.r.VPCs, ids: in.IDs, filters: in.Filters, page: in.page, fields: fields[*vpc]{
 		"vpc-id": one(func(v *vpc) string { return v.ID }), "cidr": one(func(v *vpc) string { return v.CIDR }),
-		"cidr-block-association.cidr-block": one(func(v *vpc) string { return v.CIDR }),
-		"isDefault":                         isDefault, "is-default": isDefault,
+		"cidr-block":                                  one(func(v *vpc) string { return v.CIDR }),
+		"cidr-block-association.cidr-block":           blocksOf((*vpc).blocks, func(b block) string { return b.CIDR }),
+		"cidr-block-association.association-id":       blocksOf((*vpc).blocks, func(b block) string { return b.ID }),
+		"cidr-block-association.state":                blocksOf((*vpc).blocks, func(block) string { return "associated" }),
+		"ipv6-cidr-block-association.ipv6-cidr-block": blocksOf((*vpc).blocks6, func(b block) string { return b.CIDR }),
+		"ipv6-cidr-block-association.association-id":  blocksOf((*vpc).blocks6, func(b block) string { return b.ID }),
+		"ipv6-cidr-block-association.ipv6-pool":       blocksOf((*vpc).blocks6, func(block) string { return "Amazon" }),
+		"ipv6-cidr-block-association.state":           blocksOf((*vpc).blocks6, func(block) string { return "associated" }),
+		"isDefault":                                   isDefault, "is-default": isDefault,
 		"owner-id": one(func(v *vpc) string { return v.Owner }), "state": one(func(*vpc) string { return "available" }),
-		"dhcp-options-id": one(func(v *vpc) string { return v.view().DHCP }),
+		"dhcp-options-id": one(func(v *vpc) string { return o.vpcXML(v).DHCP }),
 	}})
 	if err != nil {
 		return nil, err
 	}
 	out := &describeVpcsOut{NextToken: next}
 	for _, v := range found {
-		out.Vpcs = append(out.Vpcs, v.view())
+		out.Vpcs = append(out.Vpcs, o.vpcXML(v))
 	}
 	return out, nil
 }
 
 type createVpcIn struct {
 	dry
+	ipv6In
 	CIDR    string    `q:"CidrBlock"`
 	Tenancy string    `q:"InstanceTenancy"`
 	Tags    []tagSpec `q:"TagSpecification"`
@@ -142,22 +162,43 @@ func (o *op) createVpc(in *createVpcIn) (*createVpcOut, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := netip.ParsePrefix(in.CIDR)
-	if err != nil || !p.Addr().Is4() {
-		return nil, api.Errorf("InvalidParameterValue", "Value (%s) for parameter cidrBlock is invalid. This is not a valid CIDR block.", in.CIDR)
+	if err := o.checkIPv6(in.ipv6In); err != nil {
+		return nil, err
 	}
-	if p.Bits() < 16 || p.Bits() > 28 {
-		return nil, api.Errorf("InvalidVpc.Range", "The CIDR '%s' is invalid.", in.CIDR)
+	if !slices.Contains([]string{"", "default", "dedicated"}, in.Tenancy) {
+		return nil, api.Errorf("InvalidParameterValue", "Value (%s) for parameter instanceTenancy is invalid.", in.Tenancy)
 	}
-	return &createVpcOut{o.addVPC(p.Masked().String(), tags[kindVPC.name]).view()}, nil
+	p, err := vpcRange(in.CIDR)
+	if err != nil {
+		return nil, err
+	}
+	v := o.addVPC(p.String(), tags[kindVPC.name])
+	v.Tenancy = in.Tenancy
+	if in.Amazon {
+		o.addIPv6(v)
+	}
+	return &createVpcOut{o.vpcXML(v)}, nil
 }
 
 func (o *op) createDefaultVpc(*struct{ dry }) (*createVpcOut, error) {
 	if v := o.r.VPCs[o.me.DefaultVPC]; v != nil {
 		return nil, api.Errorf("DefaultVpcAlreadyExists", "A Default VPC already exists for this account in this region.")
 	}
-	return &createVpcOut{o.makeDefaultVPC(o.me).view()}, nil
+	return &createVpcOut{o.vpcXML(o.makeDefaultVPC(o.me))}, nil
 }
+
+// blocksOf makes a filter field of a VPC's blocks.
+func blocksOf(blocks func(*vpc) []block, get func(block) string) func(*vpc) []string {
+	return func(v *vpc) []string {
+		var values []string
+		for _, b := range blocks(v) {
+			values = append(values, get(b))
+		}
+		return values
+	}
+}
+
+func (v *vpc) blocks6() []block { return v.IPv6 }
 
 type deleteVpcIn struct {
 	dry

@@ -3,10 +3,11 @@ package ec2
 import "strings"
 
 type route struct {
-	Destination string `xml:"destinationCidrBlock"`
-	Gateway     string `xml:"gatewayId"`
-	State       string `xml:"state"`
-	Origin      string `xml:"origin"`
+	Destination  string `xml:"destinationCidrBlock,omitempty"`
+	Destination6 string `xml:"destinationIpv6CidrBlock,omitempty"`
+	Gateway      string `xml:"gatewayId"`
+	State        string `xml:"state"`
+	Origin       string `xml:"origin"`
 }
 
 type association struct {
@@ -28,13 +29,21 @@ type routeTableXML struct {
 	Tags         set[tag]         `xml:"tagSet>item"`
 }
 
-func (t *routeTable) view() routeTableXML {
+func (o *op) routeTableXML(t *routeTable) routeTableXML {
 	a := association{ID: "rtbassoc-" + strings.TrimPrefix(t.ID, "rtb-"), Table: t.ID, Main: true}
 	a.State.State = "associated"
 	v := routeTableXML{ID: t.ID, VpcID: t.VPC, Owner: t.Owner, Associations: set[association]{a}, Tags: t.Tags,
-		Routes: set[route]{{t.CIDR, "local", "active", "CreateRouteTable"}}}
+		Routes: set[route]{{t.CIDR, "", "local", "active", "CreateRouteTable"}}}
+	if vpc := o.r.VPCs[t.VPC]; vpc != nil {
+		for _, b := range vpc.More {
+			v.Routes = append(v.Routes, route{b.CIDR, "", "local", "active", "CreateRouteTable"})
+		}
+		for _, b := range vpc.IPv6 {
+			v.Routes = append(v.Routes, route{"", b.CIDR, "local", "active", "CreateRouteTable"})
+		}
+	}
 	if t.Gateway != "" {
-		v.Routes = append(v.Routes, route{"0.0.0.0/0", t.Gateway, "active", "CreateRoute"})
+		v.Routes = append(v.Routes, route{"0.0.0.0/0", "", t.Gateway, "active", "CreateRoute"})
 	}
 	return v
 }
@@ -67,7 +76,7 @@ func (o *op) describeRoutes(in *describeRoutesIn) (*describeRoutesOut, error) {
 	}
 	out := &describeRoutesOut{NextToken: next}
 	for _, t := range found {
-		out.Tables = append(out.Tables, t.view())
+		out.Tables = append(out.Tables, o.routeTableXML(t))
 	}
 	return out, nil
 }

@@ -14,14 +14,15 @@ import (
 type runInstancesIn struct {
 	dry
 	launchSpec
-	MaxCount       int         `q:"MaxCount,required"`
-	MinCount       int         `q:"MinCount,required"`
-	SubnetID       string      `q:"SubnetId"`
-	PrivateIP      string      `q:"PrivateIpAddress"`
-	IPv6Count      *int        `q:"Ipv6AddressCount"`
-	ClientToken    string      `q:"ClientToken"`
-	AdditionalInfo string      `q:"AdditionalInfo"`
-	Template       *templateID `q:"LaunchTemplate"`
+	MaxCount       int           `q:"MaxCount,required"`
+	MinCount       int           `q:"MinCount,required"`
+	SubnetID       string        `q:"SubnetId"`
+	PrivateIP      string        `q:"PrivateIpAddress"`
+	IPv6Count      *int          `q:"Ipv6AddressCount"`
+	IPv6           []ipv6Address `q:"Ipv6Address"`
+	ClientToken    string        `q:"ClientToken"`
+	AdditionalInfo string        `q:"AdditionalInfo"`
+	Template       *templateID   `q:"LaunchTemplate"`
 }
 
 type reservationXML struct {

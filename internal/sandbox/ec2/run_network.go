@@ -25,9 +25,11 @@ func (o *op) checkNetwork(p *plan, in *runInstancesIn) error {
 			return api.Errorf("InvalidParameterCombination", "Network interfaces and an instance-level security groups may not be specified on the same request")
 		case in.PrivateIP != "":
 			return api.Errorf("InvalidParameterCombination", "Network interfaces and an instance-level private address may not be specified on the same request")
+		case in.IPv6Count != nil || len(in.IPv6) > 0:
+			return api.Errorf("InvalidParameterCombination", "Network interfaces and instance-level IPv6 addresses may not be specified on the same request")
 		}
 	} else {
-		p.nics = []interfaceSpec{{Index: ref(0), Subnet: in.SubnetID, PrivateIP: in.PrivateIP, Groups: p.spec.GroupIDs}}
+		p.nics = []interfaceSpec{{Index: ref(0), Subnet: in.SubnetID, PrivateIP: in.PrivateIP, Groups: p.spec.GroupIDs, IPv6Count: in.IPv6Count, IPv6: in.IPv6}}
 	}
 	if err := p.checkInterfaces(); err != nil {
 		return err
@@ -161,6 +163,9 @@ func (o *op) usedAddresses(vpc string) map[netip.Addr]bool {
 		used[i.private()] = true
 		for _, n := range i.Interfaces {
 			used[n.Address] = true
+			for _, a := range n.IPv6 {
+				used[a] = true
+			}
 		}
 	}
 	return used
@@ -232,7 +237,7 @@ func (o *op) addInterfaces(i *instance, p *plan) {
 	for _, s := range p.nics {
 		n := &networkInterface{meta: o.make(kindInterface, p.tags["network-interface"]), Attachment: "eni-attach-" + random(17), Instance: i.ID, Index: *s.Index,
 			Description: s.Description, Groups: p.groups, Subnet: i.Subnet, VPC: i.VPC, Zone: i.Zone, DeleteOnTermination: or(s.DeleteOnTermination, true),
-			Address: i.private(), Public: i.Public && *s.Index == 0}
+			Address: i.private(), Public: i.Public && *s.Index == 0, IPv6: o.addresses6(o.r.Subnets[i.Subnet], s)}
 		m := random(10)
 		n.MAC = fmt.Sprintf("02:%s:%s:%s:%s:%s", m[:2], m[2:4], m[4:6], m[6:8], m[8:])
 		if *s.Index > 0 {
