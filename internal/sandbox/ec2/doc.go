@@ -18,6 +18,10 @@
 // address is reached as it is on AWS without a VPN: through another instance, or
 // through Session Manager.
 //
+// IPv6 addresses are lent in the same way, where this machine's kernel has IPv6;
+// its log tells where not. They are of 2001:db8::/32, which is nobody's in the
+// world. An instance has those that its first interface had when it started.
+//
 // Security groups are obeyed: a connection to a machine is let in if a rule of
 // its groups lets it in. The rest of the network (route tables, gateways) is
 // shown, not enforced; all egress is open.

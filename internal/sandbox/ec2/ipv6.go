@@ -21,11 +21,11 @@ type cidrState struct {
 }
 
 type ipv6Block struct {
-	ID     string     `xml:"associationId"`
-	CIDR   string     `xml:"ipv6CidrBlock"`
+	ID     string    `xml:"associationId"`
+	CIDR   string    `xml:"ipv6CidrBlock"`
 	State  cidrState `xml:"ipv6CidrBlockState"`
-	Pool   string     `xml:"ipv6Pool,omitempty"` // of a VPC's
-	Border string     `xml:"networkBorderGroup,omitempty"`
+	Pool   string    `xml:"ipv6Pool,omitempty"` // of a VPC's
+	Border string    `xml:"networkBorderGroup,omitempty"`
 }
 
 // associated is the block as Describe actions show it.

@@ -88,8 +88,8 @@ type vpcXML struct {
 }
 
 type cidrBlock struct {
-	ID    string     `xml:"associationId"`
-	CIDR  string     `xml:"cidrBlock"`
+	ID    string    `xml:"associationId"`
+	CIDR  string    `xml:"cidrBlock"`
 	State cidrState `xml:"cidrBlockState"`
 }
 

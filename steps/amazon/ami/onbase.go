@@ -58,7 +58,7 @@ func (s *OnBase) Open(ctx context.Context, sc *builder.Scope, from builder.Openi
 	if err != nil {
 		return builder.Machine{}, err
 	}
-	where, err := s.Machine.Resolve(ctx, cfg, types.ArchitectureValues(from.Base.AMI.Architecture))
+	where, err := s.machine().Resolve(ctx, cfg, types.ArchitectureValues(from.Base.AMI.Architecture))
 	if err != nil {
 		return builder.Machine{}, s.cloud.Explain(ctx, access, err)
 	}

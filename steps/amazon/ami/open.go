@@ -181,7 +181,7 @@ func (s *Build) spec(p *builder.Plan, b builder.Build, from base) (launch.Spec, 
 	}
 	// The template's tag is there also when it is only tried out: policies ask for it.
 	tags := map[string]string{"Name": machineName(p, b.Name), amazon.TagTemplate: p.Name, amazon.TagBuild: b.Name}
-	spec := launch.Spec{Machine: s.Machine, Image: from.ID, Devices: devices, Ends: true, Tags: tags}
+	spec := launch.Spec{Machine: s.machine(), Image: from.ID, Devices: devices, Ends: true, Tags: tags}
 	if profile := s.profile(); profile != nil {
 		spec.Profile = profile.Name
 	}
@@ -189,6 +189,15 @@ func (s *Build) spec(p *builder.Plan, b builder.Build, from base) (launch.Spec, 
 		spec.KeyName = s.Machine.KeyPair.Name
 	}
 	return spec, nil
+}
+
+// machine is the template's; one that is reached at its IPv6 address has one.
+func (s *Build) machine() launch.Machine {
+	m := s.Machine
+	if s.SSH.Address == "ipv6" && m.IPv6 == nil && len(m.Interfaces) == 0 {
+		m.IPv6 = aws.Bool(true)
+	}
+	return m
 }
 
 func machineName(p *builder.Plan, build string) string {

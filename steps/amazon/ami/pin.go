@@ -105,7 +105,7 @@ func (s *Source) Pin(ctx context.Context, _ builder.PinEnv) (builder.Pin, error)
 		return builder.Pin{}, s.cloud.Explain(ctx, access, err)
 	}
 	p := pinned{Access: access.Where(), Image: baseOf(found, s.SSH.User)}
-	if p.Launch, err = s.Machine.Resolve(ctx, cfg, found.Architecture); err != nil {
+	if p.Launch, err = s.machine().Resolve(ctx, cfg, found.Architecture); err != nil {
 		return builder.Pin{}, s.cloud.Explain(ctx, access, err)
 	}
 	if _, err := launch.Devices(p.Image.image(), s.Machine.Volumes, launch.Encryption{}); err != nil {

@@ -59,7 +59,7 @@ type SSH struct {
 	Address   string            `yaml:"address" enum:"public|private|ipv6|public_dns|private_dns" doc:"Which of its addresses to use; default: the public one if it has one."`
 	Via       string            `yaml:"via" enum:"direct|session-manager|instance-connect" default:"direct" doc:"The way to it: over the network, through SSM Session Manager, or through an EC2 Instance Connect Endpoint, which needs the AWS CLI here."`
 	PushKey   bool              `yaml:"push_key" doc:"Send bake's key through EC2 Instance Connect before each login, where it counts for a minute, instead of importing it as a key pair. The image needs EC2 Instance Connect."`
-	From      templates.Strings `yaml:"from" doc:"Addresses (CIDR) that the temporary security group lets in; default: this machine's, as checkip.amazonaws.com sees it."`
+	From      templates.Strings `yaml:"from" doc:"Addresses (CIDR) that the temporary security group lets in; default: this machine's, as AWS sees it (checkip.amazonaws.com)."`
 	HostKey   templates.Strings `yaml:"host_key" doc:"The machine's host key or its fingerprint; default: one that bake gives it, or those on its console."`
 	Jump      []ssh.Jump        `yaml:"jump" doc:"Machines to go through, the nearest first."`
 	Proxy     string            `yaml:"proxy" doc:"SOCKS5 proxy: socks5://[user:password@]host:port."`
@@ -172,6 +172,13 @@ func (s *Build) check(b templates.Block) templates.Diagnostics {
 		d := b.At("machine", "key_pair").Errorf("nothing holds the private key of this key pair")
 		d.Hint = "name its file in ssh: {key: ...}, or set ssh: {agent: true}; without key_pair, bake makes a key of its own"
 		ds = append(ds, d)
+	}
+	if s.SSH.Address == "ipv6" {
+		if m := s.Machine; m.IPv6 != nil && !*m.IPv6 {
+			ds = append(ds, b.At("machine", "ipv6").Errorf("the machine is to be reached at its IPv6 address, and to have none"))
+		} else if n := m.Interfaces; len(n) > 0 && n[0].ID == "" && n[0].IPv6 == 0 {
+			ds = append(ds, b.At("machine", "network_interfaces").Errorf("the machine is to be reached at its IPv6 address: the first interface needs ipv6: 1"))
+		}
 	}
 	if s.SSH.PushKey && s.Machine.KeyPair != nil {
 		ds = append(ds, b.At("ssh", "push_key").Errorf("push_key and machine: key_pair exclude each other"))

@@ -186,7 +186,11 @@ func (o *opening) callers(ctx context.Context) ([]netip.Prefix, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr, err := callerAddress(ctx, endpoint)
+	find := callerAddress
+	if o.SSH.Address == "ipv6" {
+		find = callerAddress6
+	}
+	addr, err := find(ctx, endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -208,8 +212,12 @@ func (e *AddressError) Hint() string {
 	return "write ssh: {from: 203.0.113.7/32}, the network that the machine is reached from; or name a security group in machine: security_groups:"
 }
 
-// checkIP is AWS's service that answers with the caller's address.
-const checkIP = "https://checkip.amazonaws.com"
+// AWS's services that answer with the caller's address: the one that everybody
+// knows has IPv4 alone.
+const (
+	checkIP  = "https://checkip.amazonaws.com"
+	checkIP6 = "https://checkip.global.api.aws"
+)
 
 // callerAddress is the address that AWS sees calls from. endpoint is where AWS
 // is, if not at AWS: the address towards it counts then.
@@ -217,20 +225,47 @@ func callerAddress(ctx context.Context, endpoint string) (netip.Addr, error) {
 	if endpoint != "" {
 		return addressTowards(endpoint)
 	}
+	return askAddress(ctx, http.DefaultClient, checkIP)
+}
+
+// callerAddress6 is the address that machines see this one come from over IPv6.
+func callerAddress6(ctx context.Context, endpoint string) (netip.Addr, error) {
+	if endpoint == "" {
+		over6 := http.DefaultTransport.(*http.Transport).Clone()
+		over6.DialContext = func(ctx context.Context, _, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp6", address)
+		}
+		defer over6.CloseIdleConnections()
+		return askAddress(ctx, &http.Client{Transport: over6}, checkIP6)
+	}
+	addr, err := addressTowards(endpoint)
+	switch {
+	case err != nil:
+		return addr, err
+	case addr.IsLoopback():
+		return netip.IPv6Loopback(), nil
+	case addr.Is4():
+		return addr, &AddressError{fmt.Errorf("%s is reached over IPv4, the machine over IPv6", endpoint)}
+	}
+	return addr, nil
+}
+
+// askAddress asks a service for the address that it sees this machine come from.
+func askAddress(ctx context.Context, client *http.Client, service string) (netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, checkIP, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, service, nil)
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return netip.Addr{}, &AddressError{err}
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 100))
 	if err == nil && resp.StatusCode != http.StatusOK {
-		err = errors.New(checkIP + " answers " + resp.Status)
+		err = errors.New(service + " answers " + resp.Status)
 	}
 	if err != nil {
 		return netip.Addr{}, &AddressError{err}

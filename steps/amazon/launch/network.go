@@ -95,16 +95,25 @@ func (m Machine) subnets(ctx context.Context, client *ec2.Client, region string)
 		return nil, err
 	}
 	var found []Subnet
+	bare := true
 	for i, s := range selectors {
 		if len(all[i]) == 0 {
 			return nil, m.noSubnet(s, region)
 		}
 		for _, n := range all[i] {
+			if m.wantsIPv6() && !hasIPv6(n) {
+				continue
+			}
+			bare = false
 			if len(m.Zone) == 0 || slices.Contains(m.Zone, aws.ToString(n.AvailabilityZone)) {
 				found = append(found, Subnet{ID: aws.ToString(n.SubnetId), Zone: aws.ToString(n.AvailabilityZone),
 					VPC: aws.ToString(n.VpcId), Public: aws.ToBool(n.MapPublicIpOnLaunch)})
 			}
 		}
+	}
+	if bare {
+		return nil, &NotFoundError{Kind: "subnet", Wanted: "with IPv6 addresses among those that the template names", Region: region,
+			Cure: "give the subnet an IPv6 block: aws ec2 associate-subnet-cidr-block; its VPC needs one too"}
 	}
 	if len(found) == 0 {
 		return nil, &NotFoundError{Kind: "subnet", Wanted: fmt.Sprintf("in zone %v", []string(m.Zone)), Region: region, Cure: "the subnets are in other zones: leave zone out, or name other subnets"}
@@ -113,6 +122,17 @@ func (m Machine) subnets(ctx context.Context, client *ec2.Client, region string)
 		return cmp.Compare(slices.Index(m.Zone, a.Zone), slices.Index(m.Zone, b.Zone))
 	})
 	return unique(found), nil
+}
+
+// wantsIPv6 reports whether the machine is to have an IPv6 address whatever the subnet says.
+func (m Machine) wantsIPv6() bool {
+	return m.IPv6 != nil && *m.IPv6 || len(m.Interfaces) > 0 && m.Interfaces[0].IPv6 > 0
+}
+
+func hasIPv6(s types.Subnet) bool {
+	return slices.ContainsFunc(s.Ipv6CidrBlockAssociationSet, func(a types.SubnetIpv6CidrBlockAssociation) bool {
+		return a.Ipv6CidrBlockState != nil && a.Ipv6CidrBlockState.State == types.SubnetCidrBlockStateCodeAssociated
+	})
 }
 
 // unique drops repeats, and subnets of other VPCs than the first: security
