@@ -10,6 +10,8 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/mail"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -80,6 +82,39 @@ func TestUserDataIsMergedWithBakesOwn(t *testing.T) {
 				t.Errorf("got %q", got)
 			}
 		})
+	}
+}
+
+func TestUserDataComesFromATextAFileOrATemplate(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"script": "#!/bin/sh\necho filed\n", "made": "#!/bin/sh\necho {{ .who }}\n", "wanting": "#!/bin/sh\necho {{ .nobody }}\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		from UserData
+		want string // or part of the error
+	}{
+		{UserData{Text: "#!/bin/sh\necho said\n"}, "#!/bin/sh\necho said\n"},
+		{UserData{File: "script"}, "#!/bin/sh\necho filed\n"},
+		{UserData{File: filepath.Join(dir, "script")}, "#!/bin/sh\necho filed\n"},
+		{UserData{Template: "made", Vars: map[string]any{"who": "web"}}, "#!/bin/sh\necho web\n"},
+		{UserData{Template: "wanting", Vars: map[string]any{"who": "web"}}, "nobody"},
+		{UserData{File: "nowhere"}, "nowhere"},
+		{UserData{Text: "aGVsbG8gd29ybGQ="}, "aGVsbG8gd29ybGQ="}, // base64 of what no machine would take is meant as it stands
+	} {
+		got, err := c.from.Read(dir)
+		if err == nil && string(got) != c.want || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %q, %v", c.from, got, err)
+		}
+	}
+}
+
+func TestTheUsersCloudConfigAddsToBakes(t *testing.T) {
+	data, err := Merge([]byte(own), []byte("#cloud-config\nruncmd: [[touch, /x]]\n"))
+	if err != nil || !strings.Contains(string(data), "Merge-Type: list(append)+dict(recurse_array)+str()") {
+		t.Errorf("%s, %v", data, err)
 	}
 }
 

@@ -90,6 +90,12 @@ func TestDevicesOfABuildMachineGoWithIt(t *testing.T) {
 			{DeviceName: aws.String("/dev/sdb"), NoDevice: aws.String("")},
 			mapping("/dev/sdd", types.EbsBlockDevice{VolumeSize: aws.Int32(5), VolumeType: "gp3", Encrypted: yes, KmsKeyId: aws.String("alias/k"), DeleteOnTermination: yes}),
 			mapping("/dev/xvda", types.EbsBlockDevice{Encrypted: yes, KmsKeyId: aws.String("alias/k"), DeleteOnTermination: yes})}},
+		{"all that a template says of a volume", "[{device: /dev/sdb, no_device: true}, {device: /dev/sdd, snapshot: snap-01, type: io1, iops: 500, size: 40}, {device: /dev/sde, size: 300, throughput: 250, initialization_rate: 200}, {device: /dev/sdf, virtual_name: ephemeral0}]",
+			Encryption{}, []types.BlockDeviceMapping{
+				{DeviceName: aws.String("/dev/sdb"), NoDevice: aws.String("")},
+				mapping("/dev/sdd", types.EbsBlockDevice{SnapshotId: aws.String("snap-01"), VolumeSize: aws.Int32(40), VolumeType: "io1", Iops: aws.Int32(500), DeleteOnTermination: yes}),
+				mapping("/dev/sde", types.EbsBlockDevice{VolumeSize: aws.Int32(300), VolumeType: "gp3", Throughput: aws.Int32(250), VolumeInitializationRate: aws.Int32(200), DeleteOnTermination: yes}),
+				{DeviceName: aws.String("/dev/sdf"), VirtualName: aws.String("ephemeral0")}}},
 		{"a key means encrypted", "[{device: /dev/sdb, no_device: true}, {device: root, kms_key: alias/k}]", Encryption{}, []types.BlockDeviceMapping{
 			{DeviceName: aws.String("/dev/sdb"), NoDevice: aws.String("")},
 			mapping("/dev/xvda", types.EbsBlockDevice{VolumeType: "gp2", Encrypted: yes, KmsKeyId: aws.String("alias/k"), DeleteOnTermination: yes})}},
