@@ -307,8 +307,7 @@ func (c snapshotCleaner) Delete(ctx context.Context, r builder.Resource) error {
 	if err != nil {
 		return err
 	}
-	_, err = client.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: &r.ID})
-	return c.cloud.Explain(ctx, a, absent(err, "InvalidSnapshot.NotFound"))
+	return c.cloud.Explain(ctx, a, deleteSnapshot(ctx, client, r.ID))
 }
 
 // imageCleaner removes candidates: images that were not accepted.
@@ -347,7 +346,10 @@ func (c imageCleaner) Delete(ctx context.Context, r builder.Resource) error {
 	for _, i := range out.Images {
 		ids = append(ids, snapshotsOf(i)...)
 	}
-	_, err = client.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: &r.ID})
+	err = amazon.OnceGranted(ctx, func() error {
+		_, err := client.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: &r.ID})
+		return err
+	})
 	if err = absent(err, "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"); err != nil {
 		return c.cloud.Explain(ctx, a, fmt.Errorf("deregistering %s: %w", r.ID, err))
 	}
@@ -369,8 +371,10 @@ func (c imageCleaner) Delete(ctx context.Context, r builder.Resource) error {
 // AWS may hold it as in use for a moment.
 func deleteSnapshot(ctx context.Context, client *ec2.Client, id string) error {
 	err := settle(ctx, func() error {
-		_, err := client.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: &id})
-		return absent(err, "InvalidSnapshot.NotFound")
+		return amazon.OnceGranted(ctx, func() error {
+			_, err := client.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: &id})
+			return absent(err, "InvalidSnapshot.NotFound")
+		})
 	}, "InvalidSnapshot.InUse")
 	if err != nil {
 		return fmt.Errorf("deleting %s: %w", id, err)

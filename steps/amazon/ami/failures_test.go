@@ -327,3 +327,70 @@ func TestAWrongClockIsSuspectedAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// TestACandidateWhoseRemovalIsDeniedAtFirstIsRemoved: a policy that allows the
+// removal of what has bake's tags allows it only when AWS knows of them where
+// it decides.
+func TestACandidateWhoseRemovalIsDeniedAtFirstIsRemoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, action := range []string{"DeregisterImage", "DeleteSnapshot"} {
+		w.fault(api.Fault{Action: action, Kind: api.FaultError, Code: "UnauthorizedOperation", Status: 403, Times: 2})
+	}
+	if _, err := w.bake(tiny + "tests: [{script: exit 1}]\n"); err == nil || errors.Is(err, builder.ErrLeft) {
+		t.Errorf("error %v", err)
+	}
+	w.wantOnly("after the build that failed")
+}
+
+// TestAReadThatFailsSomeTimesIsMadeAgain: what a build looks up before it
+// starts is asked for as often as it takes.
+func TestAReadThatFailsSomeTimesIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, action := range []string{"DescribeImages", "DescribeSubnets", "DescribeInstanceTypes"} {
+		w.fault(api.Fault{Action: action, Kind: api.FaultError, Code: "Unavailable", Status: 503, Times: 5})
+	}
+	if err := w.pin(with("machine: {type: t3.small}")); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestABuildThatIsCancelledWhileItsImageIsMadeLeavesNone: AWS would make the
+// image all the same, and its snapshots with it.
+func TestABuildThatIsCancelledWhileItsImageIsMadeLeavesNone(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, stuck, template string
+		action                string
+		left                  []string
+	}{
+		{"its own", "image", tiny, "CreateImage", nil},
+		{"its snapshot", "snapshot", tiny, "CreateImage", nil},
+		{"a copy", "image", strings.Replace(tiny, "{ami: web-1}", "{ami: {name: web-1, regions: [eu-west-1]}}", 1), "CopyImage", []string{"image web-1 available ready", "snapshot"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			w.sandbox.Faults.OnCall(func(call *api.Call, _ int, done bool) {
+				switch {
+				case call.Action == c.action && !done:
+					w.tune(func(k *ec2.Knobs) { k.Stuck = []string{c.stuck} })
+				case call.Action == c.action:
+					time.AfterFunc(time.Second, cancel) // while it is waited for
+				}
+			})
+			p, e := w.compile(c.template), w.engine(w.journal)
+			if err := e.Pin(ctx, "r1", p); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := e.Run(ctx, "r1", p); !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v", err)
+			}
+			w.sandbox.Faults.OnCall(nil)
+			w.wantOnly("after the cancelled run", c.left...)
+		})
+	}
+}

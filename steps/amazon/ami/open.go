@@ -96,6 +96,9 @@ type opening struct {
 	// started is the instance as RunInstances answered, if this process asked.
 	started  types.Instance
 	launched time.Time
+	// ran is when the instance was first seen to run without the public address
+	// that it is to have.
+	ran time.Time
 }
 
 // open makes what an instance needs, all at once, and then the instance.
@@ -125,6 +128,9 @@ func (o *opening) run(ctx context.Context) (builder.Machine, error) {
 	g.Go(func() error { return o.letIn(gctx) })
 	g.Go(func() (err error) { instance, err = o.instance(gctx); return err })
 	if err := g.Wait(); err != nil {
+		return builder.Machine{}, err
+	}
+	if err := o.letInTo(ctx, instance); err != nil {
 		return builder.Machine{}, err
 	}
 	if err := o.volumes(ctx, instance); err != nil {
@@ -365,11 +371,25 @@ func (o *opening) address(i types.Instance) string {
 	if public != "" {
 		return public
 	}
-	// The public address may come only with the running instance.
-	if o.expectsPublic(i) && i.State.Name != types.InstanceStateNameRunning {
+	if o.expectsPublic(i) && !o.overdue(i) {
 		return ""
 	}
 	return private
+}
+
+// publicLag is how long an instance may run before its public address is told.
+const publicLag = 5 * time.Second
+
+// overdue reports whether a public address that has not come will not come:
+// it may come only with the running instance, and be told a moment later.
+func (o *opening) overdue(i types.Instance) bool {
+	if i.State.Name != types.InstanceStateNameRunning {
+		return false
+	}
+	if o.ran.IsZero() {
+		o.ran = time.Now()
+	}
+	return time.Since(o.ran) >= publicLag
 }
 
 func (o *opening) expectsPublic(i types.Instance) bool {

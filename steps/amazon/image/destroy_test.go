@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/google/go-cmp/cmp"
 
+	"bake/internal/sandbox/api"
 	"bake/steps/amazon"
 	"bake/steps/amazon/image"
 )
@@ -98,5 +99,36 @@ func TestDestroyLeavesASnapshotThatAnotherImageHas(t *testing.T) {
 	}
 	if len(w.snapshots(w.ec2(home))) != 1 {
 		t.Error("the other image's snapshot is gone")
+	}
+}
+
+// TestWhatIsDeniedAtFirstIsRemovedAllTheSame: a policy that allows the removal
+// of what has a tag allows it only when AWS knows of the tag where it decides.
+func TestWhatIsDeniedAtFirstIsRemovedAllTheSame(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.frozen("web-1", "")
+	target := func() image.Target {
+		t.Helper()
+		all, err := image.Find(t.Context(), w.cloud, amazon.Access{Region: home}, image.Query{Name: "web-1"})
+		if err != nil || len(all) != 1 {
+			t.Fatal(all, err)
+		}
+		return all[0]
+	}
+	denied := api.Fault{Action: "DeregisterImage", Kind: api.FaultError, Code: "UnauthorizedOperation", Status: 403, Times: -1}
+	if err := w.box.Faults.Add(denied); err != nil {
+		t.Fatal(err)
+	}
+	if err := image.Destroy(t.Context(), w.cloud, target(), false); !amazon.IsCode(err, "UnauthorizedOperation") {
+		t.Errorf("what stays denied: %v", err)
+	}
+	w.box.Faults.Clear()
+	denied.Times = 2
+	if err := w.box.Faults.Add(denied); err != nil {
+		t.Fatal(err)
+	}
+	if err := image.Destroy(t.Context(), w.cloud, target(), false); err != nil || len(w.images(w.ec2(home)))+len(w.snapshots(w.ec2(home))) > 0 {
+		t.Errorf("what is denied twice: %v, there is %q", err, names(w.images(w.ec2(home))))
 	}
 }

@@ -94,7 +94,10 @@ func (p *place) removeBeside(ctx context.Context, i, other types.Image) error {
 	if err := p.returnKeys(ctx, i); err != nil {
 		return err
 	}
-	_, err := p.ec2.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: i.ImageId})
+	err := amazon.OnceGranted(ctx, func() error {
+		_, err := p.ec2.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: i.ImageId})
+		return err
+	})
 	if err != nil && !amazon.IsCode(err, "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable") {
 		return p.explain(ctx, "removing image %s in %s: %w", aws.ToString(i.ImageId), p.label, err)
 	}
@@ -117,7 +120,11 @@ func (p *place) remove(ctx context.Context, i types.Image) error {
 // that other images have; that of an image which is being made are deleted one
 // by one, since AWS does not count them as its own yet.
 func removeImage(ctx context.Context, client *ec2.Client, i types.Image) error {
-	out, err := client.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: i.ImageId, DeleteAssociatedSnapshots: aws.Bool(true)})
+	var out *ec2.DeregisterImageOutput
+	err := amazon.OnceGranted(ctx, func() (err error) {
+		out, err = client.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: i.ImageId, DeleteAssociatedSnapshots: aws.Bool(true)})
+		return err
+	})
 	if err != nil {
 		if !amazon.IsCode(err, "InvalidAMIID.NotFound", "InvalidAMIID.Unavailable") {
 			return err
@@ -139,7 +146,10 @@ func removeImage(ctx context.Context, client *ec2.Client, i types.Image) error {
 // deleteSnapshots deletes what no image uses.
 func deleteSnapshots(ctx context.Context, client *ec2.Client, ids []string) error {
 	for _, id := range ids {
-		_, err := client.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: &id})
+		err := amazon.OnceGranted(ctx, func() error {
+			_, err := client.DeleteSnapshot(ctx, &ec2.DeleteSnapshotInput{SnapshotId: &id})
+			return err
+		})
 		if err != nil && !amazon.IsCode(err, "InvalidSnapshot.NotFound", "InvalidSnapshot.InUse") {
 			return fmt.Errorf("deleting snapshot %s: %w", id, err)
 		}
