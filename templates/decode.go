@@ -72,8 +72,11 @@ func (d *decoder) value(b Block, v reflect.Value, s *fieldSpec) {
 	case v.Type() == blockType:
 		v.Set(reflect.ValueOf(b))
 		return
-	case len(b.node.parts) > 0:
-		return // not known yet
+	case len(b.node.parts) > 0: // not known yet
+		if v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.Struct {
+			v.Set(reflect.New(v.Type().Elem())) // but there
+		}
+		return
 	case v.CanAddr() && v.Addr().Type().Implements(unmarshalerType):
 		d.add(v.Addr().Interface().(Unmarshaler).UnmarshalBlock(b)...)
 		return
