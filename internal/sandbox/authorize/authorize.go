@@ -25,6 +25,9 @@ type Identities interface {
 	Policies(account, arn string) ([]*policy.Document, bool)
 	// ProfileRole returns the ARN of the role in an instance profile.
 	ProfileRole(account, nameOrARN string) (arn string, ok bool)
+	// Path returns the path of a "role", an "instance-profile" or a "user": "/" if
+	// there is none of the name.
+	Path(account, kind, name string) string
 }
 
 // Sessions tells what temporary credentials stand for.
@@ -41,6 +44,11 @@ type Guard struct {
 	Tags func(account, region, id string) map[string]string
 	// Key returns the ARN of a KMS key; nil: keys are not looked at.
 	Key func(account, region, idOrAlias string) (arn string, err error)
+	// Sealed returns the ARNs of the keys that a volume, a snapshot or an image of EC2
+	// is encrypted with; nil: none are known.
+	Sealed func(region, id string) []string
+	// Linked reports whether an account has the service-linked role of a service; nil: it has.
+	Linked func(account, service string) bool
 	// Aliases returns the aliases of the key with an ARN; nil: none are known.
 	Aliases func(arn string) []string
 	// Record is told of every decision about a caller that IAM knows; may be nil.
@@ -52,6 +60,7 @@ type need struct {
 	action, resource string
 	context          map[string][]string // besides the call's
 	unheeded         bool                // somebody else decides, who knows more
+	refusal          error               // nil: as for any other
 }
 
 // Allowed reports whether a caller's policies allow an action on a resource.
@@ -88,6 +97,9 @@ func (g *Guard) Authorize(_ context.Context, c *api.Call, r *api.Request) error 
 		g.Record.note(Decision{c.Caller, request, effect})
 		if effect == policy.Allowed && limits != nil {
 			effect, kind = policy.Decide(limits, request), "session"
+		}
+		if effect != policy.Allowed && n.refusal != nil {
+			return n.refusal
 		}
 		if effect != policy.Allowed && !n.unheeded {
 			return refuse(c, r.Protocol, request, effect, kind)

@@ -2,6 +2,7 @@ package authorize
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -55,7 +56,12 @@ func (g *Guard) ec2Needs(c *api.Call, r *api.Request) []need {
 	}
 	tags, kindsTagged := requestTags(r)
 	var all []need
-	for _, kind := range creates()[c.Action] {
+	made := creates()[c.Action]
+	if r.Form.Get("InstanceMarketOptions.MarketType") == "spot" {
+		made = append(made, "spot-instances-request")
+		all = append(all, g.spotNeeds(c)...)
+	}
+	for _, kind := range made {
 		id := "*"
 		if kind == "key-pair" && r.Form.Get("KeyName") != "" {
 			id = r.Form.Get("KeyName") // ARNs of key pairs have names, which are known beforehand
@@ -87,6 +93,18 @@ func (g *Guard) ec2Needs(c *api.Call, r *api.Request) []need {
 	}
 	all = append(all, g.profileNeeds(c, r)...)
 	return append(all, g.keyNeeds(c, r)...)
+}
+
+// spotNeeds is letting EC2 make the role that its spot service has in an
+// account, for the account's first spot instance.
+func (g *Guard) spotNeeds(c *api.Call) []need {
+	if g.Linked == nil || g.Linked(c.Account, "spot.amazonaws.com") {
+		return nil
+	}
+	return []need{{action: "iam:CreateServiceLinkedRole", resource: "arn:aws:iam::" + c.Account + ":role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot",
+		context: map[string][]string{"iam:awsservicename": {"spot.amazonaws.com"}},
+		refusal: &api.Error{Code: "AuthFailure.ServiceLinkedRoleCreationNotPermitted", Status: http.StatusForbidden,
+			Message: "The provided credentials do not have permission to create the service-linked role for EC2 Spot Instances."}}}
 }
 
 // named are the resources that a call names by id, and key pairs by name.
@@ -162,28 +180,4 @@ func (g *Guard) profileNeeds(c *api.Call, r *api.Request) []need {
 		return nil // EC2 refuses the profile itself
 	}
 	return []need{pass(role, "ec2.amazonaws.com")}
-}
-
-// keyNeeds is what EBS does with a KMS key for the caller.
-func (g *Guard) keyNeeds(c *api.Call, r *api.Request) []need {
-	if g.Key == nil || strings.HasPrefix(c.Action, "Modify") {
-		return nil
-	}
-	var all []need
-	for name, values := range r.Form {
-		if name != "KmsKeyId" && !strings.HasSuffix(name, ".KmsKeyId") {
-			continue
-		}
-		arn, err := g.Key(c.Account, c.Region, values[0])
-		if err != nil {
-			continue // EC2 refuses the key itself
-		}
-		context := g.keyContext(arn)
-		context["kms:grantisforawsresource"], context["kms:viaservice"] = []string{"true"}, []string{"ec2." + c.Region + ".amazonaws.com"}
-		for _, action := range []string{"kms:CreateGrant", "kms:GenerateDataKeyWithoutPlaintext", "kms:DescribeKey"} {
-			all = append(all, need{action: action, resource: arn, context: context})
-		}
-	}
-	slices.SortFunc(all, func(a, b need) int { return strings.Compare(a.action+a.resource, b.action+b.resource) })
-	return slices.CompactFunc(all, func(a, b need) bool { return a.action == b.action && a.resource == b.resource })
 }

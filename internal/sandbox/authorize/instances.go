@@ -16,9 +16,12 @@ func (g *Guard) instanceNeeds(c *api.Call, body map[string]any) []need {
 		return []need{
 			{action: "ssm:StartSession", resource: "arn:aws:ec2:" + where + "instance/" + text("Target"), context: g.tagged(c, "ssm", text("Target"))},
 			{action: "ssm:StartSession", resource: "arn:aws:ssm:" + c.Region + "::document/" + text("DocumentName")},
+			// AWS's documents ask for it; nothing tells that StartSession is refused without.
+			{action: "ssmmessages:OpenDataChannel", resource: "arn:aws:ssm:" + where + "session/*", unheeded: true},
 		}
 	case "ssm:ResumeSession", "ssm:TerminateSession":
-		return []need{{action: "ssm:" + c.Action, resource: "arn:aws:ssm:" + where + "session/" + text("SessionId")}}
+		session := "arn:aws:ssm:" + where + "session/" + text("SessionId")
+		return []need{{action: "ssm:" + c.Action, resource: session, context: g.tagged(c, "ssm", session)}}
 	case "ec2-instance-connect:SendSSHPublicKey":
 		context := g.tagged(c, "ec2", text("InstanceId"))
 		context["ec2:osuser"] = []string{text("InstanceOSUser")}

@@ -23,7 +23,7 @@ func (g *Guard) needs(c *api.Call, r *api.Request) []need {
 		}
 		return nil
 	case "iam":
-		return iamNeeds(c, r)
+		return g.iamNeeds(c, r)
 	}
 	if r.Protocol == api.Query {
 		return formNeeds(c, r)
@@ -44,20 +44,35 @@ func prefix(service string) string {
 	return service
 }
 
-func iamNeeds(c *api.Call, r *api.Request) []need {
+// iamNeeds is the action on what a call names: ARNs have the path that calls
+// leave out.
+func (g *Guard) iamNeeds(c *api.Call, r *api.Request) []need {
+	arn := func(kind, name string) string {
+		path := r.Form.Get("Path")
+		if path == "" {
+			path = g.Identities.Path(c.Account, kind, name)
+		}
+		return "arn:aws:iam::" + c.Account + ":" + kind + path + name
+	}
 	resource := "*"
 	for _, p := range []struct{ member, kind string }{{"InstanceProfileName", "instance-profile"}, {"RoleName", "role"}, {"UserName", "user"}} {
 		if name := r.Form.Get(p.member); name != "" {
-			resource = "arn:aws:iam::" + c.Account + ":" + p.kind + strings.TrimSuffix("/"+strings.Trim(r.Form.Get("Path"), "/"), "/") + "/" + name
+			resource = arn(p.kind, name)
 			break
 		}
 	}
-	if arn := r.Form.Get("PolicyArn"); arn != "" && resource == "*" {
-		resource = arn
+	if policy := r.Form.Get("PolicyArn"); policy != "" && resource == "*" {
+		resource = policy
 	}
-	all := []need{{action: "iam:" + c.Action, resource: resource}}
+	context := map[string][]string{}
+	for key, member := range map[string]string{"iam:policyarn": "PolicyArn", "iam:permissionsboundary": "PermissionsBoundary", "iam:awsservicename": "AWSServiceName"} {
+		if v := r.Form.Get(member); v != "" {
+			context[key] = []string{v}
+		}
+	}
+	all := []need{{action: "iam:" + c.Action, resource: resource, context: context}}
 	if c.Action == "AddRoleToInstanceProfile" {
-		all = append(all, pass("arn:aws:iam::"+c.Account+":role/"+r.Form.Get("RoleName"), "ec2.amazonaws.com"))
+		all = append(all, pass(arn("role", r.Form.Get("RoleName")), "ec2.amazonaws.com"))
 	}
 	if r.Form.Has("Tags.member.1.Key") && strings.HasPrefix(c.Action, "Create") {
 		all = append(all, need{action: "iam:Tag" + strings.TrimPrefix(c.Action, "Create"), resource: resource})

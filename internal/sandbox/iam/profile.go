@@ -83,6 +83,29 @@ func (t *T) ProfileRole(account, nameOrARN string) (arn string, ok bool) {
 	return a.Roles[p.Roles[0]].ARN, true
 }
 
+// Path returns the path of a "role", an "instance-profile" or a "user"; "/" if
+// there is none of the name.
+func (t *T) Path(account, kind, name string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a, path := t.of(account), "/"
+	switch kind {
+	case "role":
+		if r := a.Roles[name]; r != nil {
+			path = r.Path
+		}
+	case "instance-profile":
+		if p := a.Profiles[name]; p != nil {
+			path = p.Path
+		}
+	case "user":
+		if u := a.Users[name]; u != nil {
+			path = u.Path
+		}
+	}
+	return path
+}
+
 type createProfileIn struct {
 	Name string `q:"InstanceProfileName,required"`
 	Path string `q:"Path"`

@@ -302,6 +302,13 @@ func linked() map[string]string {
 	}
 }
 
+// Linked reports whether an account has the service-linked role of a service.
+func (t *T) Linked(account, service string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.of(account).Roles[linked()[service]] != nil
+}
+
 func (t *T) createServiceLinkedRole(_ context.Context, c *api.Call, in *serviceLinkedIn) (*roleOut, error) {
 	name, ok := linked()[in.Service]
 	if !ok {

@@ -26,6 +26,7 @@ type Agent struct {
 // A started session, until it is forgotten.
 type started struct {
 	ID, Owner, Document, Reason, Target string
+	UserID                              string // the owner's
 	account, region                     string
 	began, ended                        time.Time // ended: zero while it goes on
 }
@@ -98,7 +99,7 @@ func (t *T) open(c *api.Call, in *startSessionIn, text string, agent Agent, port
 	}
 	var b [9]byte
 	_, _ = rand.Read(b[:]) // it cannot fail: crypto/rand
-	s := &started{ID: c.Caller[strings.LastIndexAny(c.Caller, "/:")+1:] + "-" + hex.EncodeToString(b[:])[:17], Owner: c.Caller, Document: in.DocumentName, Reason: in.Reason,
+	s := &started{ID: c.Caller[strings.LastIndexAny(c.Caller, "/:")+1:] + "-" + hex.EncodeToString(b[:])[:17], Owner: c.Caller, UserID: c.UserID, Document: in.DocumentName, Reason: in.Reason,
 		Target: in.Target, account: c.Account, region: c.Region, began: t.world.Now()}
 	t.sessions[s.ID] = s
 	channels := t.channels
@@ -122,6 +123,19 @@ func (t *T) session(c *api.Call, id string) (*started, error) {
 	}
 	t.settle(s)
 	return s, nil
+}
+
+// SessionTags are the tags that AWS gives a session, by its ARN: who has started
+// it, as policies know him (aws:userid), and on what.
+func (t *T) SessionTags(arn string) map[string]string {
+	parts := strings.SplitN(arn, ":", 6)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.sessions[strings.TrimPrefix(parts[len(parts)-1], "session/")]
+	if s == nil || s.region != parts[3] || s.account != parts[4] {
+		return nil
+	}
+	return map[string]string{"aws:ssmmessages:session-id": s.UserID, "aws:ssmmessages:target-id": s.Target}
 }
 
 // settle notes when a session has ended. The lock is held.
