@@ -105,7 +105,11 @@ func (s *Build) reaching(env permit.Env) []permit.Statement {
 		return []permit.Statement{
 			{Sid: "OpenSessions", Actions: []string{"ssm:StartSession"}, Resources: machines, Conditions: made},
 			{Sid: "OpenSSHSessions", Actions: []string{"ssm:StartSession"}, Resources: []string{env.Region("ssm", "document/AWS-StartSSHSession")}},
-			{Sid: "EndSessions", Actions: []string{"ssm:TerminateSession", "ssm:ResumeSession"}, Resources: []string{env.ARN("ssm", "session/*")}},
+			{Sid: "OpenChannels", Actions: []string{"ssmmessages:OpenDataChannel"}, Resources: []string{env.ARN("ssm", "session/*")}},
+			// A session's id begins with a user's or a role session's name, which is no
+			// variable of policies; AWS tags it with the id of who has started it.
+			{Sid: "EndOwnSessions", Actions: []string{"ssm:TerminateSession", "ssm:ResumeSession"}, Resources: []string{env.ARN("ssm", "session/*")},
+				Conditions: []permit.Condition{{Operator: "StringEquals", Key: "ssm:resourceTag/aws:ssmmessages:session-id", Values: []string{"${aws:userid}"}}}},
 		}
 	case "instance-connect":
 		return []permit.Statement{

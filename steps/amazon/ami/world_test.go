@@ -52,6 +52,7 @@ type world struct {
 	work    string
 	journal *buildertest.Memory
 	sources map[string]func() builder.Source // nil: ami alone
+	outputs map[string]func() builder.Output // nil: those of package image
 	before  []string                         // what is there when nothing was built
 
 	mu    sync.Mutex
@@ -91,10 +92,14 @@ func (w *world) processAt(endpoint string) builder.Catalog {
 	if sources == nil {
 		sources = map[string]func() builder.Source{"ami": ami.New(cloud)}
 	}
+	outputs := w.outputs
+	if outputs == nil {
+		outputs = image.Outputs(image.Deps{Cloud: cloud})
+	}
 	return builder.Catalog{
 		Sources:      sources,
 		Provisioners: map[string]func() builder.Provisioner{"script": func() builder.Provisioner { return &script{world: w} }},
-		Outputs:      image.Outputs(image.Deps{Cloud: cloud}),
+		Outputs:      outputs,
 		Cleaners:     cleaners,
 	}
 }

@@ -55,6 +55,25 @@ func Limit(t *testing.T, box *sandbox.Sandbox, doc permit.Document) *amazon.Clou
 	return amazon.New(amazon.Options{})
 }
 
+// LimitRole lets the user take a role of an account (both are made if need be)
+// that may do what a policy allows and nothing else. It returns the role's ARN.
+func LimitRole(t *testing.T, box *sandbox.Sandbox, account, name string, doc permit.Document) string {
+	t.Helper()
+	text, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, trust := string(text), `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::`+sandboxtest.Account+`:root"},"Action":"sts:AssumeRole"}]}`
+	admin := iam.NewFromConfig(sandboxtest.ConfigAs(box, region, account, "secret", ""))
+	if _, err := admin.CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: &trust}); err != nil && !amazon.IsCode(err, "EntityAlreadyExists") {
+		t.Fatal(err)
+	}
+	if _, err := admin.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{RoleName: &name, PolicyName: &name, PolicyDocument: &policy}); err != nil {
+		t.Fatal(err)
+	}
+	return "arn:aws:iam::" + account + ":role/" + name
+}
+
 // Covers fails the test if the user called what the policy does not name, or if
 // the user called nothing.
 func Covers(t *testing.T, box *sandbox.Sandbox, doc permit.Document) {
@@ -82,10 +101,35 @@ func Covers(t *testing.T, box *sandbox.Sandbox, doc permit.Document) {
 // and nothing else of the policy would have allowed.
 func Needed(t *testing.T, box *sandbox.Sandbox, doc permit.Document, idle map[string]string) {
 	t.Helper()
-	use := uses(t, box, doc)
-	reasons := map[string]bool{}
+	needed(t, box, doc, permit.Document{}, idle, isUser)
+}
+
+// NeededBeyond is Needed for what another policy does not have.
+func NeededBeyond(t *testing.T, box *sandbox.Sandbox, doc, base permit.Document, idle map[string]string) {
+	t.Helper()
+	needed(t, box, doc, base, idle, isUser)
+}
+
+func isUser(arn string) bool { return strings.HasSuffix(arn, ":user/"+user) }
+
+// NeededByRole is Needed for the policy of a role, by its name.
+func NeededByRole(t *testing.T, box *sandbox.Sandbox, role string, doc permit.Document, idle map[string]string) {
+	t.Helper()
+	needed(t, box, doc, permit.Document{}, idle, func(arn string) bool { return strings.Contains(arn, ":assumed-role/"+role+"/") })
+}
+
+func needed(t *testing.T, box *sandbox.Sandbox, doc, base permit.Document, idle map[string]string, whose func(arn string) bool) {
+	t.Helper()
+	use := uses(t, box, doc, whose)
+	reasons, others := map[string]bool{}, map[Part]bool{}
+	for _, p := range Beyond(base, permit.Document{}) {
+		others[p] = true
+	}
 	for i, s := range doc.Statements {
 		for _, action := range s.Action {
+			if others[Part{s.Sid, action}] {
+				continue
+			}
 			key := s.Sid + " " + action
 			for _, k := range []string{key, action} {
 				if _, ok := idle[k]; !ok {
@@ -108,9 +152,9 @@ func Needed(t *testing.T, box *sandbox.Sandbox, doc permit.Document, idle map[st
 	}
 }
 
-// uses tells for each statement which of its actions allowed something that no
-// other statement does.
-func uses(t *testing.T, box *sandbox.Sandbox, doc permit.Document) []map[string]bool {
+// uses tells for each statement which of its actions allowed a caller something
+// that no other statement does.
+func uses(t *testing.T, box *sandbox.Sandbox, doc permit.Document, whose func(arn string) bool) []map[string]bool {
 	t.Helper()
 	var parsed []*policy.Document
 	use := make([]map[string]bool, len(doc.Statements))
@@ -127,7 +171,7 @@ func uses(t *testing.T, box *sandbox.Sandbox, doc permit.Document) []map[string]
 		parsed = append(parsed, d)
 	}
 	for _, made := range box.Services.Rights.Decisions() {
-		if !strings.HasSuffix(made.Caller, ":user/"+user) {
+		if !whose(made.Caller) {
 			continue
 		}
 		var by []int
@@ -162,6 +206,43 @@ func Without(t *testing.T, doc permit.Document, sid string) permit.Document {
 	less.Statements = slices.DeleteFunc(slices.Clone(doc.Statements), func(s permit.Allowed) bool { return s.Sid == sid })
 	if len(less.Statements) == len(doc.Statements) {
 		t.Fatalf("the policy has no statement %s", sid)
+	}
+	return less
+}
+
+// A Part is one action of one statement of a policy.
+type Part struct{ Sid, Action string }
+
+// Beyond returns the parts of a policy that another has not.
+func Beyond(doc, base permit.Document) []Part {
+	known := map[Part]bool{}
+	for _, s := range base.Statements {
+		for _, a := range s.Action {
+			known[Part{s.Sid, a}] = true
+		}
+	}
+	var more []Part
+	for _, s := range doc.Statements {
+		for _, a := range s.Action {
+			if p := (Part{s.Sid, a}); !known[p] {
+				known[p] = true
+				more = append(more, p)
+			}
+		}
+	}
+	return more
+}
+
+// WithoutPart is the policy without a part of it.
+func WithoutPart(doc permit.Document, p Part) permit.Document {
+	less := permit.Document{Version: doc.Version}
+	for _, s := range doc.Statements {
+		if s.Sid == p.Sid {
+			s.Action = slices.DeleteFunc(slices.Clone(s.Action), func(a string) bool { return a == p.Action })
+		}
+		if len(s.Action) > 0 {
+			less.Statements = append(less.Statements, s)
+		}
 	}
 	return less
 }
