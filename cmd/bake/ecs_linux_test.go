@@ -1,7 +1,6 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -11,10 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"bake/internal/need"
 	"bake/internal/registrytest"
@@ -35,27 +31,7 @@ func newECSWorld(t *testing.T) *ecsWorld {
 	t.Helper()
 	need.Root(t)
 	w := &ecsWorld{T: t, sandbox: sandboxtest.Start(t), registry: registrytest.Memory(t), dir: t.TempDir()}
-	data, err := os.ReadFile(need.Tool(t, "busybox"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var buf bytes.Buffer
-	tw := tar.NewWriter(&buf)
-	entries := []*tar.Header{{Name: "bin/", Typeflag: tar.TypeDir, Mode: 0o755}, {Name: "bin/busybox", Mode: 0o755, Size: int64(len(data))}}
-	for _, a := range strings.Fields("sh cat echo sleep true false seq") {
-		entries = append(entries, &tar.Header{Name: "bin/" + a, Typeflag: tar.TypeSymlink, Linkname: "busybox"})
-	}
-	for _, h := range entries {
-		err = errors.Join(err, tw.WriteHeader(h))
-		if h.Size > 0 {
-			_, werr := tw.Write(data)
-			err = errors.Join(err, werr)
-		}
-	}
-	if err = errors.Join(err, tw.Close()); err != nil {
-		t.Fatal(err)
-	}
-	w.base = registrytest.Image(t, buf.Bytes())
+	w.base = registrytest.Busybox(t, "sh cat echo sleep true false seq")
 	w.push("v1", "echo serving; exec sleep 600")
 	w.push("v2", "echo serving two; exec sleep 600")
 	w.push("bad", "echo no such table: users; exit 3")
@@ -64,17 +40,7 @@ func newECSWorld(t *testing.T) *ecsWorld {
 
 func (w *ecsWorld) push(tag, script string) {
 	w.Helper()
-	img, err := mutate.Config(w.base, v1.Config{Cmd: []string{"sh", "-c", script}, Env: []string{"PATH=/bin"}})
-	if err != nil {
-		w.Fatal(err)
-	}
-	ref, err := name.ParseReference(w.image(tag))
-	if err == nil {
-		err = remote.Write(ref, img)
-	}
-	if err != nil {
-		w.Fatal(err)
-	}
+	registrytest.Push(w, w.image(tag), w.base, v1.Config{Cmd: []string{"sh", "-c", script}, Env: []string{"PATH=/bin"}})
 }
 
 func (w *ecsWorld) image(tag string) string { return w.registry + "/api:" + tag }
@@ -140,6 +106,7 @@ containerDefinitions:
 `
 
 func TestECSFromAClusterToItsEnd(t *testing.T) {
+	t.Parallel()
 	w := newECSWorld(t)
 	w.write("api.yaml", apiTemplate)
 	w.write("task.yaml", apiTask)
@@ -203,6 +170,7 @@ func TestECSFromAClusterToItsEnd(t *testing.T) {
 }
 
 func TestECSCommandsTeachTheirUse(t *testing.T) {
+	t.Parallel()
 	w := &ecsWorld{T: t, dir: t.TempDir(), sandbox: &sandbox.Sandbox{}}
 	for _, sub := range strings.Fields("deploy diff verify rollback run wait continue stop scale refresh status tasks logs exec revisions clusters services render init") {
 		out, _ := w.bake(0, "ecs", sub, "--help")
@@ -217,7 +185,7 @@ func TestECSCommandsTeachTheirUse(t *testing.T) {
 // TestTheReleaseDemo runs `make demo-release`: it fails unless the third
 // release ends with exit code 3.
 func TestTheReleaseDemo(t *testing.T) {
-	t.Parallel() // it mostly waits, for packages, machines or tasks
+	t.Parallel()
 	need.Root(t)
 	bin, err := staticBake()
 	if err != nil {

@@ -7,18 +7,25 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"bake/internal/need"
 )
 
 // Layer returns a tar of one file with size bytes of which half compress, the
@@ -61,6 +68,49 @@ func Image(t testing.TB, layers ...[]byte) v1.Image {
 		}
 	}
 	return ForPlatform(t, img, "linux", "amd64")
+}
+
+// Busybox returns an image with this machine's busybox and links to it of the
+// applets, which are words apart by blanks. It skips the test where there is none.
+func Busybox(t testing.TB, applets string) v1.Image {
+	t.Helper()
+	program, err := os.ReadFile(need.Tool(t, "busybox"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := []*tar.Header{{Name: "bin/", Typeflag: tar.TypeDir, Mode: 0o755}, {Name: "bin/busybox", Mode: 0o755, Size: int64(len(program))}}
+	for _, a := range strings.Fields(applets) {
+		files = append(files, &tar.Header{Name: "bin/" + a, Typeflag: tar.TypeSymlink, Linkname: "busybox"})
+	}
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	for _, h := range files {
+		err = errors.Join(err, w.WriteHeader(h))
+		if h.Size > 0 {
+			_, werr := w.Write(program)
+			err = errors.Join(err, werr)
+		}
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return Image(t, buf.Bytes())
+}
+
+// Push puts an image with another config into a registry that asks for no password.
+func Push(t testing.TB, ref string, img v1.Image, config v1.Config) {
+	t.Helper()
+	img, err := mutate.Config(img, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := name.ParseReference(ref)
+	if err == nil {
+		err = remote.Write(at, img)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // ForPlatform returns the image with another platform in its config.

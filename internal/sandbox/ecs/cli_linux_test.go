@@ -21,8 +21,7 @@ func TestTheAWSCLIDrivesAll(t *testing.T) {
 		t.Helper()
 		return sandboxtest.CLI(t, s, "eu-west-1", args...)
 	}
-	images := &world{t: t, registry: registrytest.Memory(t)}
-	images.base = images.busybox()
+	images := &world{t: t, registry: registrytest.Memory(t), base: registrytest.Busybox(t, applets)}
 	file := func(name, text string) string {
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -1,13 +1,10 @@
 package ecs_test
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -18,10 +15,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"bake/internal/need"
 	"bake/internal/registrytest"
@@ -68,9 +62,12 @@ func newWorld(t *testing.T, d ecs.Deps) *world {
 	t.Cleanup(server.Close)
 	cfg := config(server.URL)
 	out := &world{t: t, url: server.URL, registry: registrytest.Memory(t), control: c, logs: l, ecs: sdk.NewFromConfig(cfg), cwl: cloudwatchlogs.NewFromConfig(cfg), elb: elbv2.NewFromConfig(cfg)}
-	out.base = out.busybox()
+	out.base = registrytest.Busybox(t, applets)
 	return out
 }
+
+// applets are busybox's that the tests' containers call.
+const applets = "sh cat echo ls id sleep kill true false env mkdir touch test httpd hostname tty wget nc pwd head tail dd"
 
 func config(url string) aws.Config {
 	return aws.Config{Region: "eu-west-1", BaseEndpoint: &url, Credentials: credentials.NewStaticCredentialsProvider("AKIAEXAMPLE", "secret", "")}
@@ -83,23 +80,6 @@ func (w *world) client(c *ecs.T) *sdk.Client {
 	return sdk.NewFromConfig(config(server.URL))
 }
 
-// busybox is an image with busybox and its applets.
-func (w *world) busybox() v1.Image {
-	data, err := os.ReadFile(need.Tool(w.t, "busybox"))
-	w.check(err)
-	var buf bytes.Buffer
-	tw := tar.NewWriter(&buf)
-	w.check(tw.WriteHeader(&tar.Header{Name: "bin/", Typeflag: tar.TypeDir, Mode: 0o755}))
-	w.check(tw.WriteHeader(&tar.Header{Name: "bin/busybox", Mode: 0o755, Size: int64(len(data))}))
-	_, err = tw.Write(data)
-	w.check(err)
-	for _, a := range strings.Fields("sh cat echo ls id sleep kill true false env mkdir touch test httpd hostname tty wget nc pwd head tail dd") {
-		w.check(tw.WriteHeader(&tar.Header{Name: "bin/" + a, Typeflag: tar.TypeSymlink, Linkname: "busybox"}))
-	}
-	w.check(tw.Close())
-	return registrytest.Image(w.t, buf.Bytes())
-}
-
 func (w *world) check(err error) {
 	w.t.Helper()
 	if err != nil {
@@ -110,12 +90,8 @@ func (w *world) check(err error) {
 // push puts an image that runs argv into the registry and returns its name.
 func (w *world) push(tag string, argv ...string) string {
 	w.t.Helper()
-	img, err := mutate.Config(w.base, v1.Config{Cmd: argv, Env: []string{"PATH=/bin", "FROM=image"}, WorkingDir: "/srv"})
-	w.check(err)
 	ref := w.registry + "/app:" + tag
-	at, err := name.ParseReference(ref)
-	w.check(err)
-	w.check(remote.Write(at, img))
+	registrytest.Push(w.t, ref, w.base, v1.Config{Cmd: argv, Env: []string{"PATH=/bin", "FROM=image"}, WorkingDir: "/srv"})
 	return ref
 }
 

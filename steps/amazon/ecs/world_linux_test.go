@@ -1,11 +1,8 @@
 package ecs_test
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -16,10 +13,7 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"bake/builder"
 	"bake/builder/buildertest"
@@ -56,7 +50,7 @@ func newPacedWorld(t *testing.T, pace float64) *world {
 		T: t, sandbox: s, registry: registrytest.Memory(t),
 		deps: ecs.Deps{Cloud: amazon.New(amazon.Options{Endpoint: s.URL}), Registry: registry.New(registry.Config{})},
 	}
-	w.base = w.busybox()
+	w.base = registrytest.Busybox(t, "sh cat echo ls id sleep kill true false env seq")
 	_, err := iam.NewFromConfig(sandboxtest.Config(s, "eu-west-1")).CreateRole(t.Context(), &iam.CreateRoleInput{RoleName: aws.String("exec"), AssumeRolePolicyDocument: aws.String(
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)})
 	w.check(err)
@@ -83,32 +77,11 @@ func (w *world) check(err error) {
 	}
 }
 
-// busybox is an image with busybox and its applets.
-func (w *world) busybox() v1.Image {
-	data, err := os.ReadFile(need.Tool(w.T, "busybox"))
-	w.check(err)
-	var buf bytes.Buffer
-	tw := tar.NewWriter(&buf)
-	w.check(tw.WriteHeader(&tar.Header{Name: "bin/", Typeflag: tar.TypeDir, Mode: 0o755}))
-	w.check(tw.WriteHeader(&tar.Header{Name: "bin/busybox", Mode: 0o755, Size: int64(len(data))}))
-	_, err = tw.Write(data)
-	w.check(err)
-	for _, a := range strings.Fields("sh cat echo ls id sleep kill true false env seq") {
-		w.check(tw.WriteHeader(&tar.Header{Name: "bin/" + a, Typeflag: tar.TypeSymlink, Linkname: "busybox"}))
-	}
-	w.check(tw.Close())
-	return registrytest.Image(w.T, buf.Bytes())
-}
-
 // push puts an image that runs a script into the registry and returns its name.
 func (w *world) push(tag, script string) string {
 	w.Helper()
-	img, err := mutate.Config(w.base, v1.Config{Cmd: []string{"sh", "-c", script}, Env: []string{"PATH=/bin", "TAG=" + tag}, WorkingDir: "/"})
-	w.check(err)
 	ref := w.registry + "/api:" + tag
-	at, err := name.ParseReference(ref)
-	w.check(err)
-	w.check(remote.Write(at, img))
+	registrytest.Push(w, ref, w.base, v1.Config{Cmd: []string{"sh", "-c", script}, Env: []string{"PATH=/bin", "TAG=" + tag}, WorkingDir: "/"})
 	return ref
 }
 
