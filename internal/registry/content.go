@@ -136,7 +136,7 @@ func (c *Content) Document() Document {
 		Layers:        make([]v1.Descriptor, len(c.Layers)),
 	}
 	for i, d := range c.Layers {
-		d.MediaType = ociType(d.MediaType)
+		d.MediaType = OCILayerType(d.MediaType)
 		m.Layers[i] = d
 	}
 	if c.original != nil {
@@ -171,8 +171,8 @@ func (c *Content) Descriptor() v1.Descriptor {
 	return desc
 }
 
-// ociType is the OCI name of a Docker media type; others stay.
-func ociType(t types.MediaType) types.MediaType {
+// OCILayerType is the name that OCI has for what Docker calls a layer; others stay.
+func OCILayerType(t types.MediaType) types.MediaType {
 	switch t {
 	case types.DockerLayer:
 		return types.OCILayer
@@ -180,8 +180,6 @@ func ociType(t types.MediaType) types.MediaType {
 		return types.OCIUncompressedLayer
 	case types.DockerForeignLayer:
 		return types.OCIRestrictedLayer
-	case types.DockerConfigJSON:
-		return types.OCIConfigJSON
 	}
 	return t
 }

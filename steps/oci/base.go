@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"bake/builder"
+	"bake/internal/registry"
 )
 
 // unpackers is how many layers are unpacked at once; each needs memory for
@@ -139,21 +140,8 @@ func (e *Engine) pullLayer(ctx context.Context, s *store, sc *builder.Scope, l v
 	if err != nil {
 		return layerRecord{}, fmt.Errorf("reading layer %s: %w", diff, err)
 	}
-	want := layerRecord{DiffID: diff.String(), Blob: digest.String(), BlobSize: size, MediaType: string(ociType(media))}
+	want := layerRecord{DiffID: diff.String(), Blob: digest.String(), BlobSize: size, MediaType: string(registry.OCILayerType(media))}
 	return e.layer(ctx, s, sc, want, l.Compressed)
-}
-
-// ociType is the name that OCI has for what Docker calls otherwise.
-func ociType(m types.MediaType) types.MediaType {
-	switch m {
-	case types.DockerLayer:
-		return types.OCILayer
-	case types.DockerUncompressedLayer:
-		return types.OCIUncompressedLayer
-	case types.DockerForeignLayer:
-		return types.OCIRestrictedLayer
-	}
-	return m
 }
 
 // layer returns the record of a layer whose directory is there. If it is not,
