@@ -41,9 +41,8 @@ type request struct {
 	NoCache  bool              `json:"no_cache,omitempty"`
 	Started  time.Time         `json:"started"`
 	Sandbox  string            `json:"sandbox,omitempty"` // where it called AWS: a folder or a URL; empty: AWS
-	// Release is set for a run of `bake release`.
-	Deploy  *deployRequest  `json:"deploy,omitempty"` // of `bake ecs`
-	Release *releaseRequest `json:"release,omitempty"`
+	Deploy   *deployRequest    `json:"deploy,omitempty"`  // of a run of `bake ecs`
+	Release  *releaseRequest   `json:"release,omitempty"` // of a run of `bake release`
 }
 
 // makeRunDir makes the folder of a new run. The .gitignore keeps runs out of
