@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
+	"flag"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"bake/builder"
+	"bake/internal/programtest"
 )
 
 // killAt is the journal write at which a bake of this test binary kills
@@ -23,8 +25,12 @@ const killAt = "BAKE_TEST_KILL_AT"
 
 // TestMain lets scripts and tests run bake: as this test binary, which can be
 // told to die, under the name bake; and as the real, static binary, which is
-// built on first use.
+// built on first use. More tests run at once than there are processors: they
+// mostly wait, for processes, packages, machines or tasks.
 func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))); err != nil { // the command line overrides it
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){
 		"bake": func() { os.Exit(testBake(os.Args[1:])) },
 	})
@@ -62,19 +68,10 @@ func (d *deadly) die() {
 
 // staticBake is the binary as users have it. It has to be static: the
 // built-in base is made of it.
-var staticBake = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "bake-test-")
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(dir, "bake")
-	cmd := exec.Command("go", "build", "-o", bin, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	cmd.Stderr = os.Stderr
-	return bin, cmd.Run()
-})
+var staticBake = sync.OnceValues(func() (string, error) { return programtest.Build("bake/cmd/bake") })
 
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	bin, err := staticBake()
 	if err != nil {
 		t.Fatal(err)

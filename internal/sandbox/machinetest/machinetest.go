@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 
@@ -19,6 +18,7 @@ import (
 	"bake/builder"
 	"bake/internal/builtin"
 	"bake/internal/need"
+	"bake/internal/programtest"
 )
 
 // Program makes sure that machines run a program of bake's: a test's own binary
@@ -36,25 +36,9 @@ func Program(t testing.TB) {
 	os.Setenv(builtin.BinaryVariable, path)
 }
 
-// buildProgram returns the path of the program. It lies in the user's cache, so that it is linked when it has changed only.
+// buildProgram returns the path of the program.
 var buildProgram = sync.OnceValues(func() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	module, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "bake").Output()
-	if err != nil {
-		return "", fmt.Errorf("looking for bake's source: %w", err)
-	}
-	dir := strings.TrimSpace(string(module))
-	// Another checkout must not replace it while this test uses it.
-	path := filepath.Join(cache, "bake-machinetest", strings.ReplaceAll(strings.Trim(dir, "/"), "/", "-"))
-	cmd := exec.Command("go", "build", "-o", path, "bake/internal/sandbox/machinetest/program")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", errors.Join(err, errors.New(string(out)))
-	}
-	return path, nil
+	return programtest.Build("bake/internal/sandbox/machinetest/program")
 })
 
 // Builtin is bake's built-in base.
