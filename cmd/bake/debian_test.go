@@ -39,7 +39,7 @@ outputs:
 // packages and pushes it to a registry, from where another tool reads it. A
 // second run finds everything done.
 func TestDebianWithNginxIsTestedAndPushed(t *testing.T) {
-	t.Parallel() // it mostly waits, for packages, machines or tasks
+	t.Parallel()
 	need.Root(t)
 	need.Tool(t, "mmdebstrap")
 	skopeo := need.Tool(t, "skopeo")

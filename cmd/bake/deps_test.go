@@ -192,6 +192,7 @@ func tracked(t *testing.T) []string {
 // command pays, and every step of the embedded engine: expressions compiled,
 // tables built. Below 4 MiB the garbage collector does not run either.
 func TestStartingIsCheap(t *testing.T) {
+	t.Parallel()
 	bin, err := staticBake()
 	if err != nil {
 		t.Fatal(err)

@@ -32,6 +32,7 @@ outputs:
 // each call that a push makes of ECR's API and registry. Resumed, it converges:
 // nothing is there twice, nothing is missing.
 func TestKillAtEveryCallOfAPushToECR(t *testing.T) {
+	t.Parallel()
 	calls := 0
 	pushKilledAt(t, 0, &calls)
 	if calls < 15 {
@@ -98,7 +99,7 @@ func pushKilledAt(t *testing.T, n int, calls *int) {
 	if said, err := again.CombinedOutput(); err != nil || !strings.Contains(string(said), "already at ") {
 		t.Errorf("again: %v\n%s", err, said)
 	}
-	w.wantNothingLeft(t, func(*testing.T) []string { return nil })
+	w.wantNothingLeft(t, noContainers)
 }
 
 // checkConverged wants one repository with one image that has both tags.

@@ -97,6 +97,7 @@ func newSickWorld(t *testing.T) (w *ecsWorld, first *bakeProcess) {
 // TestTheSecondOfTwoBakesIsRefusedOrWaits runs two deployments of one service
 // at once. The first one's ends when the second is seen to wait.
 func TestTheSecondOfTwoBakesIsRefusedOrWaits(t *testing.T) {
+	t.Parallel()
 	w, first := newSickWorld(t)
 	at := []string{"--cluster", "prod", "--service", "api"}
 	runs, err := filepath.Glob(filepath.Join(w.dir, ".bake", "runs", "2*"))
@@ -121,6 +122,7 @@ func TestTheSecondOfTwoBakesIsRefusedOrWaits(t *testing.T) {
 // that does not end by itself. The next one says what holds it up, and takes its
 // place if it is told to.
 func TestAKilledDeployerLocksNobodyOut(t *testing.T) {
+	t.Parallel()
 	w, first := newSickWorld(t)
 	if err := first.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)

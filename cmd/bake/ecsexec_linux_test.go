@@ -103,6 +103,7 @@ func (w *ecsWorld) inTask(task string, args ...string) *exec.Cmd {
 
 // TestExecRunsACommandInATaskAndExitsAsItDid needs no plugin and no terminal.
 func TestExecRunsACommandInATaskAndExitsAsItDid(t *testing.T) {
+	t.Parallel()
 	w := newECSWorld(t)
 	task := w.aTask()
 	for _, c := range []struct {
@@ -139,6 +140,7 @@ func numbered(n int) string {
 // TestExecOpensAShellOnTheUsersTerminal types at a terminal of a certain size:
 // Ctrl-C reaches the command in the container, and not bake.
 func TestExecOpensAShellOnTheUsersTerminal(t *testing.T) {
+	t.Parallel()
 	w := newECSWorld(t)
 	task := w.aTask()
 	term, slave := newTerminal(t, 33, 101)

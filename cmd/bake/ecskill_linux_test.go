@@ -81,6 +81,7 @@ func (k *killer) onCall(c *api.Call, _ int, done bool) {
 // again, in turn: the service runs the new revision, nothing was made twice
 // and no task is left over.
 func TestKillAtEveryCallOfADeploy(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
@@ -123,6 +124,7 @@ func TestKillAtEveryCallOfADeploy(t *testing.T) {
 // in another, which the deployment asks for its registry as well. A call that
 // is counted for the wrong process kills it before it has a run to resume.
 func TestOnlyTheVictimsOwnCallsKillIt(t *testing.T) {
+	t.Parallel()
 	w := newECSWorld(t)
 	k := &killer{at: map[string]*victim{}}
 	w.sandbox.Faults.OnCall(k.onCall)

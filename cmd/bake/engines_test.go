@@ -70,7 +70,7 @@ outputs:
 // TestBothEnginesMakeTheSameImage builds one template on both engines and
 // lets other people's tools judge and compare what came out.
 func TestBothEnginesMakeTheSameImage(t *testing.T) {
-	t.Parallel() // it mostly waits, for packages, machines or tasks
+	t.Parallel()
 	need.Root(t)
 	skopeo, umoci, buildah := need.Tool(t, "skopeo"), need.Tool(t, "umoci"), need.Tool(t, "buildah")
 	host := dockertest.Start(t)

@@ -90,6 +90,7 @@ func digestOf(t *testing.T, name string) string {
 }
 
 func TestAReleaseHandsOnExactlyWhatWasBuilt(t *testing.T) {
+	t.Parallel()
 	for _, platforms := range []string{"[linux/amd64]", "[linux/amd64, linux/arm64]"} {
 		t.Run(platforms, func(t *testing.T) {
 			w := newReleaseWorld(t, platforms)
@@ -130,6 +131,7 @@ func (w releaseWorld) output(t *testing.T, args ...string) string {
 }
 
 func TestAReleaseThatIsKilledGoesOn(t *testing.T) {
+	t.Parallel()
 	w := newReleaseWorld(t, "[linux/amd64, linux/arm64]")
 	for n := 1; ; n++ {
 		stage := fmt.Sprintf("stage%d", n)
@@ -150,6 +152,7 @@ func TestAReleaseThatIsKilledGoesOn(t *testing.T) {
 }
 
 func TestWhatCannotBeReleasedIsSaidBeforeAnythingStarts(t *testing.T) {
+	t.Parallel()
 	w := newReleaseWorld(t, "[linux/amd64]")
 	w.file(t, "dist/unpushed.json", `{"version": 1, "name": "x", "builds": [{"build": "x", "artifact": {"image": {"id": "sha256:1"}}}]}`)
 	w.file(t, "dist/gone.json", fmt.Sprintf(`{"version": 1, "name": "x", "builds": [{"build": "x", "artifact": {"image": {"id": "sha256:1"}},
@@ -177,6 +180,7 @@ func TestWhatCannotBeReleasedIsSaidBeforeAnythingStarts(t *testing.T) {
 }
 
 func TestATemplateMayStartFromAManifest(t *testing.T) {
+	t.Parallel()
 	w := newReleaseWorld(t, "[linux/amd64, linux/arm64]")
 	w.file(t, "from.yaml", fmt.Sprintf("name: from\nsource: {manifest: dist/made.json}\noutputs:\n  - registry: %s/from:3\n", w.second))
 	w.bake(t, 0, "build", "from.yaml")
