@@ -24,33 +24,13 @@ import (
 	"bake/builder"
 	"bake/internal/builtin"
 	"bake/internal/need"
+	"bake/internal/programtest"
 )
 
 var here = builder.Platform{OS: "linux", Arch: runtime.GOARCH}
 
-// buildProgram builds a static program once for all tests of this package.
-var buildProgram = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "bake-builtin-test-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "program")
-	cmd := exec.Command("go", "build", "-o", path, "./testdata/program")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", errors.Join(err, errors.New(string(out)))
-	}
-	return path, nil
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := buildProgram(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
-	}
-	os.Exit(code)
-}
+// buildProgram returns the path of a static program.
+var buildProgram = sync.OnceValues(func() (string, error) { return programtest.Build("bake/internal/builtin/testdata/program") })
 
 func program(t testing.TB) string {
 	t.Helper()
