@@ -52,16 +52,33 @@ func (c *machine) Reboot(ctx context.Context, sc *builder.Scope, command string,
 	return c.build.arm(ctx, c.Communicator)
 }
 
-// Run adds to a lost connection what has become of the instance.
+// Run adds to a lost connection, and to a command that was ended as those of a
+// machine that goes down are, what has become of the instance.
 func (c *machine) Run(ctx context.Context, cmd builder.Command) error {
 	err := c.Communicator.Run(ctx, cmd)
-	if _, lost := errors.AsType[*ssh.LostError](err); lost && ctx.Err() == nil {
-		if died := c.build.fate(ctx, c.m); died != nil {
-			return fmt.Errorf("%w: %w", died, err)
-		}
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	_, lost := errors.AsType[*ssh.LostError](err)
+	if !lost && !hungUp(err) {
+		return err
+	}
+	if died := c.build.fate(ctx, c.m); died != nil {
+		return fmt.Errorf("%w: %w", died, err)
 	}
 	return err
 }
+
+// hungUp reports whether a command was ended by what a machine that goes down
+// ends its processes with: SIGHUP and SIGTERM, whose status a shell gives as
+// 129 and 143.
+func hungUp(err error) bool {
+	exit, ok := errors.AsType[*builder.ExitError](err)
+	return ok && (exit.Code == 129 || exit.Code == 143)
+}
+
+// downTime is how long AWS may take to notice that a machine goes down.
+const downTime = 5 * time.Second
 
 // fate returns why the instance is not there any more, if so.
 func (s *Build) fate(ctx context.Context, m builder.Machine) error {
@@ -71,7 +88,10 @@ func (s *Build) fate(ctx context.Context, m builder.Machine) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	i, err := s.cloud.WaitInstance(ctx, access, m.ID, func(types.Instance) (bool, error) { return true, nil })
+	began := time.Now()
+	i, err := s.cloud.WaitInstance(ctx, access, m.ID, func(i types.Instance) (bool, error) {
+		return launch.Alive(i) != nil || time.Since(began) > downTime, nil
+	})
 	if err != nil {
 		return nil
 	}

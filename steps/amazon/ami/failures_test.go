@@ -272,13 +272,15 @@ func TestWhatWasJustMadeMayNotBeKnownToCallsThatChangeIt(t *testing.T) {
 		"DescribeSnapshotAttribute":     "InvalidSnapshot.NotFound",
 		"ModifySnapshotAttribute":       "InvalidSnapshot.NotFound",
 		"TerminateInstances":            "InvalidInstanceID.NotFound",
-		"DeleteSecurityGroup":           "DependencyViolation",
 		"AddRoleToInstanceProfile":      "NoSuchEntity",
 		"PutRolePolicy":                 "NoSuchEntity",
-		"DeleteRole":                    "DeleteConflict",
 	} {
 		w.fault(api.Fault{Action: action, Kind: api.FaultError, Code: code, Times: 2})
 	}
+	// Of these there are two, and each is to meet more than one.
+	w.fault(api.Fault{Action: "DeleteSecurityGroup", Kind: api.FaultError, Code: "DependencyViolation", Times: 5})
+	w.fault(api.Fault{Action: "DeleteRole", Kind: api.FaultError, Code: "DeleteConflict", Times: 5})
+	w.fault(api.Fault{Action: "CreateTags", Kind: api.FaultError, Code: "InvalidSnapshot.NotFound", After: 2})
 	for _, f := range []api.Fault{
 		{Code: "InvalidKeyPair.NotFound"}, {Code: "InvalidGroup.NotFound"}, {Code: "InvalidParameterValue", Message: "Value (bake-1) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"},
 	} {

@@ -178,3 +178,27 @@ func TestValidateTellsWhatAWSWouldRefuse(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatNamesAKMSKey(t *testing.T) {
+	const id, mrk = "1234abcd-12ab-34cd-56ef-1234567890ab", "mrk-1234abcd12ab34cd56ef1234567890ab"
+	for _, name := range []string{
+		id, mrk, "alias/images", "alias/team/images_1-a", "alias/aws/ebs",
+		"arn:aws:kms:eu-west-1:111122223333:key/" + id, "arn:aws:kms:eu-west-1:111122223333:key/" + mrk, "arn:aws:kms:eu-west-1:111122223333:alias/images",
+		"arn:aws-us-gov:kms:us-gov-west-1:111122223333:key/" + id, "arn:aws-cn:kms:cn-north-1:111122223333:alias/images",
+	} {
+		if !keyName.MatchString(name) {
+			t.Errorf("%s is refused", name)
+		}
+	}
+	for _, name := range []string{"images", "alias/", "alias/a b", id[:35], id + "0", "mrk-1234", "key/images", "arn:aws:kms:eu-west-1:111122223333:images", "arn:aws:kms:eu-west-1:1111:key/" + id,
+		"arn:aws:s3:eu-west-1:111122223333:key/" + id, "arn:aws:kms:eu-west-1:111122223333:" + "alias/"} {
+		if keyName.MatchString(name) {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	for name, elsewhere := range map[string]bool{id: false, mrk: true, "alias/images": true, "arn:aws:kms:eu-west-1:111122223333:key/" + id: false} {
+		if travels(name) != elsewhere {
+			t.Errorf("%s means a key in another region: %v", name, !elsewhere)
+		}
+	}
+}

@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"bake/internal/sandbox/sandboxtest"
+	"bake/steps/amazon"
+	"bake/steps/amazon/image"
 )
 
 // key makes a KMS key with an alias in a region and returns its ARN.
@@ -162,4 +164,32 @@ func (w *world) role(account, name string) string {
 	out := must[*iam.CreateRoleOutput](w.t)(c.CreateRole(w.t.Context(), &iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: &trust}))
 	must[*iam.PutRolePolicyOutput](w.t)(c.PutRolePolicy(w.t.Context(), &iam.PutRolePolicyInput{RoleName: &name, PolicyName: &name, PolicyDocument: &all}))
 	return *out.Role.Arn
+}
+
+// TestAnotherAccountsPublicImageOfTheNameIsNotLookedAt: a name is taken, and an
+// image replaced or destroyed, within the account alone.
+func TestAnotherAccountsPublicImageOfTheNameIsNotLookedAt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.frozen("web-1", "")
+	theirs := w.as(other, home)
+	out := must[*ec2.RegisterImageOutput](t)(theirs.RegisterImage(t.Context(), &ec2.RegisterImageInput{Name: aws.String("web-2"), Architecture: types.ArchitectureValuesX8664,
+		RootDeviceName: aws.String("/dev/xvda"), VirtualizationType: aws.String("hvm"),
+		BlockDeviceMappings: []types.BlockDeviceMapping{{DeviceName: aws.String("/dev/xvda"), Ebs: &types.EbsBlockDevice{SnapshotId: aws.String(w.snapshot(theirs, ""))}}}}))
+	must[*ec2.DisableImageBlockPublicAccessOutput](t)(theirs.DisableImageBlockPublicAccess(t.Context(), nil))
+	must[*ec2.ModifyImageAttributeOutput](t)(theirs.ModifyImageAttribute(t.Context(), &ec2.ModifyImageAttributeInput{ImageId: out.ImageId,
+		LaunchPermission: &types.LaunchPermissionModifications{Add: []types.LaunchPermission{{Group: types.PermissionGroupAll}}}}))
+	w.publish("  - ami: {name: web-2}\n")
+	if diff := cmp.Diff([]string{"web-1", "web-2"}, names(w.images(w.ec2(home)))); diff != "" {
+		t.Error(diff)
+	}
+	all, err := image.Find(t.Context(), w.cloud, amazon.Access{Region: home}, image.Query{Name: "web-2"})
+	for _, target := range all {
+		if target.ID == *out.ImageId {
+			t.Errorf("it would be destroyed with %q", found(all))
+		}
+	}
+	if err != nil || len(all) == 0 {
+		t.Error(all, err)
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
 	"bake/internal/need"
 )
 
@@ -93,6 +95,20 @@ func TestWhatEC2DoesNotTakeIsRefusedBeforeItIsAsked(t *testing.T) {
 	} {
 		if _, err := Load("", text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestWithoutItsMaterialTheFingerprintDecides: EC2 does not have the material
+// of pairs that were made before it kept that.
+func TestWithoutItsMaterialTheFingerprintDecides(t *testing.T) {
+	for _, args := range [][]string{{"-t", "ed25519", "-N", ""}, {"-t", "rsa", "-b", "2048", "-N", ""}} {
+		_, first := made(t, args...)
+		_, second := made(t, args...)
+		print := parseFile(t, first).Fingerprint()
+		have := types.KeyPairInfo{KeyFingerprint: &print}
+		if !same(have, parseFile(t, first)) || same(have, parseFile(t, second)) {
+			t.Errorf("%v: the fingerprint %s does not tell", args, print)
 		}
 	}
 }
