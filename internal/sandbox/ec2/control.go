@@ -107,6 +107,9 @@ func (x *Control) Load(data json.RawMessage) error {
 	if err := json.Unmarshal(data, s); err != nil {
 		return err
 	}
+	for _, r := range s.Regions {
+		r.fill()
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.state = s

@@ -45,6 +45,7 @@ var (
 	kindRule      = kind{"security-group-rule", "sgr", "InvalidSecurityGroupRuleId.Malformed", "InvalidSecurityGroupRuleId.NotFound", "The security group rule ID '%s' does not exist"}
 	kindKeyPair   = kind{"key-pair", "key", "InvalidKeyPairID.Malformed", "InvalidKeyPair.NotFound", "The key pair '%s' does not exist"}
 	kindInterface = kind{"network-interface", "eni", "InvalidNetworkInterfaceID.Malformed", "InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist"}
+	kindAddress   = kind{"elastic-ip", "eipalloc", "InvalidAllocationID.Malformed", "InvalidAllocationID.NotFound", "The allocation ID '%s' does not exist"}
 	kindTemplate  = kind{"launch-template", "lt", "InvalidLaunchTemplateId.Malformed", "InvalidLaunchTemplateId.NotFound", "The specified launch template, with template ID %s, does not exist."}
 	kindFleet     = kind{"fleet", "fleet", "InvalidFleetId.Malformed", "InvalidFleetId.NotFound", "The fleet ID '%s' does not exist"}
 	kindCapacity  = kind{"capacity-reservation", "cr", "InvalidCapacityReservationId.Malformed", "InvalidCapacityReservationId.NotFound", "The Capacity Reservation ID '%s' does not exist"}

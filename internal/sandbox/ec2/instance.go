@@ -50,6 +50,8 @@ type instance struct {
 	Address                   netip.Addr // 127.x.y.z, where this machine reaches it
 	Private                   netip.Addr // in the subnet; invalid in a state of before there was one
 	Public                    bool       // Address is its public address
+	Elastic                   string     // the allocation that Address is of, if it is an Elastic IP address
+	WasPublic                 bool       // before it got that
 	Interfaces                []*networkInterface
 
 	Root    string // its device name
@@ -181,6 +183,7 @@ func (x *Control) arrive(r *region, i *instance, state string, at time.Time) {
 		i.Reason = stateReason{}
 	case terminated:
 		i.Gone = at
+		r.giveBack(i)
 		x.dropVolumes(r, i, at)
 	}
 }

@@ -128,7 +128,7 @@ func (o *op) showNetwork(v *instanceXML, i *instance) {
 	v.Groups = o.groupRefs(i.Groups)
 	v.PrivateIP = i.private().String()
 	v.PrivateDNS = o.r.privateName(i.private())
-	if i.Public && !o.hidesPublicIP() && slices.Contains([]string{pending, running, shuttingDown, stopping}, i.State) {
+	if i.Elastic != "" || i.Public && !o.hidesPublicIP() && slices.Contains([]string{pending, running, shuttingDown, stopping}, i.State) {
 		v.PublicIP, v.PublicDNS = i.Address.String(), i.Address.String()
 	}
 	if six := i.ipv6(); len(six) > 0 {
@@ -139,7 +139,11 @@ func (o *op) showNetwork(v *instanceXML, i *instance) {
 		v.DNSOptions = i.Spec.PrivateDNS
 	}
 	for _, n := range i.Interfaces {
-		v.Interfaces = append(v.Interfaces, o.interfaceXML(n, i))
+		x := o.interfaceXML(n, i)
+		if a := x.Association; a != nil {
+			a.Allocation, a.Association = "", ""
+		}
+		v.Interfaces = append(v.Interfaces, x)
 	}
 	for _, a := range i.Devices {
 		d := deviceXML{Device: a.Device}

@@ -6,6 +6,9 @@ type associationXML struct {
 	Owner     string `xml:"ipOwnerId"`
 	PublicDNS string `xml:"publicDnsName"`
 	PublicIP  string `xml:"publicIp"`
+	// Of an Elastic IP address; EC2 tells it only where interfaces are asked for themselves.
+	Allocation  string `xml:"allocationId,omitempty"`
+	Association string `xml:"associationId,omitempty"`
 }
 
 type nicAttachment struct {
@@ -56,12 +59,25 @@ func (o *op) interfaceXML(n *networkInterface, i *instance) interfaceXML {
 	v := interfaceXML{ID: n.ID, Subnet: n.Subnet, VPC: n.VPC, Description: n.Description, Owner: n.Owner, Status: "in-use", MAC: n.MAC, Address: address, DNS: dns,
 		SourceCheck: !i.Unchecked, Groups: o.groupRefs(n.Groups), Type: "interface",
 		Attachment: nicAttachment{ID: n.Attachment, Index: n.Index, State: state, At: stamp(n.Created), DeleteOnTermination: n.DeleteOnTermination}}
-	if n.Public && i.State == running {
-		v.Association = &associationXML{"amazon", i.Address.String(), i.Address.String()}
+	switch e := o.r.Addresses[i.Elastic]; {
+	case e != nil && n.Index == 0:
+		v.Association = &associationXML{Owner: e.Owner, PublicDNS: i.Address.String(), PublicIP: i.Address.String(), Allocation: e.ID, Association: e.Association}
+	case n.Public && i.State == running:
+		v.Association = &associationXML{Owner: "amazon", PublicDNS: i.Address.String(), PublicIP: i.Address.String()}
 	}
 	v.Addresses6 = ipv6Addresses(n.IPv6)
 	v.Addresses = set[nicAddress]{{address, dns, true, v.Association}}
 	return v
+}
+
+// associated makes a filter field of an interface's public address.
+func (o *op) associated(get func(associationXML) string) func(*networkInterface) []string {
+	return func(n *networkInterface) []string {
+		if a := o.interfaceXML(n, o.r.Instances[n.Instance]).Association; a != nil {
+			return []string{get(*a)}
+		}
+		return nil
+	}
 }
 
 type describeInterfacesIn struct {
@@ -90,6 +106,10 @@ func (o *op) describeInterfaces(in *describeInterfacesIn) (*describeInterfacesOu
 		"private-ip-address":               one(func(n *networkInterface) string { return n.Address.String() }),
 		"addresses.private-ip-address":     one(func(n *networkInterface) string { return n.Address.String() }),
 		"ipv6-addresses.ipv6-address":      func(n *networkInterface) []string { return texts(n.IPv6) },
+		"association.public-ip":            o.associated(func(a associationXML) string { return a.PublicIP }),
+		"association.allocation-id":        o.associated(func(a associationXML) string { return a.Allocation }),
+		"association.association-id":       o.associated(func(a associationXML) string { return a.Association }),
+		"association.ip-owner-id":          o.associated(func(a associationXML) string { return a.Owner }),
 		"mac-address":                      one(func(n *networkInterface) string { return n.MAC }),
 		"description":                      one(func(n *networkInterface) string { return n.Description }),
 		"status":                           one(func(*networkInterface) string { return "in-use" }),

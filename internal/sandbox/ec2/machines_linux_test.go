@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"golang.org/x/crypto/ssh"
 
+	"bake/internal/need"
 	"bake/internal/sandbox/ec2"
 	"bake/internal/sandbox/machinetest"
 )
@@ -319,4 +320,38 @@ func TestAMachineThatEndsAtOnceIsStillWholeInItsSnapshot(t *testing.T) {
 			t.Fatalf("left on disk: %v and %v", disks, snapshots)
 		}
 	}
+}
+
+func TestAnElasticIPLeadsToTheMachineAndTheOldAddressNowhere(t *testing.T) {
+	need.Root(t)
+	l := newLab(t)
+	i := l.run(nil, nil)
+	l.dial(i, "ec2-user").Close()
+	ip, err := l.c.AllocateAddress(t.Context(), &sdk.AllocateAddressInput{})
+	want(t, err, "")
+	_, err = l.c.AssociateAddress(t.Context(), &sdk.AssociateAddressInput{AllocationId: ip.AllocationId, InstanceId: i.InstanceId})
+	want(t, err, "")
+	if c, err := net.Dial("tcp", *i.PublicIpAddress+":22"); err == nil {
+		c.Close()
+		t.Errorf("somebody still answers at %s", *i.PublicIpAddress)
+	}
+	i.PublicIpAddress = ip.PublicIp
+	if got := l.sh(i, "ec2-user", "whoami"); got != "root" {
+		t.Errorf("on the machine: %q", got)
+	}
+	for _, step := range []func(){
+		func() {
+			_, err := l.c.StopInstances(t.Context(), &sdk.StopInstancesInput{InstanceIds: []string{*i.InstanceId}})
+			want(t, err, "")
+			l.await(*i.InstanceId, "stopped")
+		},
+		func() {
+			_, err := l.c.StartInstances(t.Context(), &sdk.StartInstancesInput{InstanceIds: []string{*i.InstanceId}})
+			want(t, err, "")
+			l.await(*i.InstanceId, "running")
+		},
+	} {
+		step()
+	}
+	l.dial(i, "ec2-user").Close()
 }

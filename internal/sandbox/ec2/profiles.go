@@ -76,6 +76,26 @@ func (o *op) disassociateProfile(in *disassociateProfileIn) (*associateProfileOu
 	return nil, api.Errorf("InvalidAssociationID.NotFound", "An invalid association-id of '%s' was given", in.ID)
 }
 
+type replaceProfileIn struct {
+	ID      string      `q:"AssociationId,required"`
+	Profile profileSpec `q:"IamInstanceProfile,required"`
+}
+
+// replaceProfile gives an instance another profile, at once.
+func (o *op) replaceProfile(in *replaceProfileIn) (*associateProfileOut, error) {
+	for _, i := range o.r.Instances {
+		if i.Owner == o.call.Account && i.Profile != nil && i.associationID() == in.ID {
+			p, err := o.findProfile(in.Profile)
+			if err != nil {
+				return nil, err
+			}
+			i.Profile = p
+			return &associateProfileOut{profileAssociation{in.ID, i.ID, *p, "associating"}}, nil
+		}
+	}
+	return nil, api.Errorf("InvalidAssociationID.NotFound", "An invalid association-id of '%s' was given", in.ID)
+}
+
 type describeProfilesIn struct {
 	page
 	IDs     []string `q:"AssociationId"`

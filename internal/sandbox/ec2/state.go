@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"iter"
+	"reflect"
 	"slices"
 	"time"
 
@@ -34,6 +35,7 @@ type region struct {
 	Subnets   map[string]*subnet
 	Routes    map[string]*routeTable
 	Gateways  map[string]*gateway
+	Addresses map[string]*elasticIP
 	Templates map[string]*launchTemplate
 	Fleets    map[string]*fleet
 	Capacity  map[string]*reservedCapacity
@@ -65,17 +67,22 @@ func (x *Control) region(name string, now time.Time) (*region, error) {
 	if len(x.world.Regions) > 0 && !slices.Contains(x.world.Regions, name) {
 		return nil, &api.Error{Code: "AuthFailure", Status: 401, Message: "AWS was not able to validate the provided access credentials: there is no region " + name}
 	}
-	r := &region{Name: name,
-		Accounts: map[string]*account{}, Images: map[string]*image{}, Snapshots: map[string]*snapshot{},
-		Volumes: map[string]*volume{}, Instances: map[string]*instance{}, KeyPairs: map[string]*keyPair{},
-		Groups: map[string]*group{}, VPCs: map[string]*vpc{}, Subnets: map[string]*subnet{},
-		Routes: map[string]*routeTable{}, Gateways: map[string]*gateway{}, Templates: map[string]*launchTemplate{},
-		Fleets: map[string]*fleet{}, Capacity: map[string]*reservedCapacity{},
-		Tokens: map[string]*tokenUse{},
-	}
+	r := &region{Name: name}
+	r.fill()
 	x.state.Regions[name] = r
 	x.seed(r, now)
 	return r, nil
+}
+
+// fill makes the maps that are not there, also those that a state of an older
+// program has not.
+func (r *region) fill() {
+	v := reflect.ValueOf(r).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.Map && f.IsNil() {
+			f.Set(reflect.MakeMap(f.Type()))
+		}
+	}
 }
 
 // enter returns the account in the region, with its default VPC.
@@ -97,7 +104,7 @@ func (r *region) resources() iter.Seq2[resource, kind] {
 		_ = each(r.Images, kindImage, yield) && each(r.Snapshots, kindSnapshot, yield) && each(r.Volumes, kindVolume, yield) &&
 			each(r.Instances, kindInstance, yield) && each(r.KeyPairs, kindKeyPair, yield) && each(r.Groups, kindGroup, yield) &&
 			each(r.VPCs, kindVPC, yield) && each(r.Subnets, kindSubnet, yield) && each(r.Routes, kindRoutes, yield) &&
-			each(r.Gateways, kindGateway, yield) && each(r.Templates, kindTemplate, yield) && each(r.Fleets, kindFleet, yield) &&
+			each(r.Gateways, kindGateway, yield) && each(r.Addresses, kindAddress, yield) && each(r.Templates, kindTemplate, yield) && each(r.Fleets, kindFleet, yield) &&
 			each(r.Capacity, kindCapacity, yield) &&
 			each(r.rules(), kindRule, yield) && each(r.interfaces(), kindInterface, yield)
 	}
@@ -121,7 +128,7 @@ func (r *region) resource(id string) (resource, kind) {
 		}
 	}
 	for _, k := range []kind{kindImage, kindSnapshot, kindVolume, kindInstance, kindKeyPair, kindGroup, kindVPC, kindSubnet, kindRoutes,
-		kindGateway, kindTemplate, kindFleet, kindCapacity, kindRule, kindInterface} {
+		kindGateway, kindAddress, kindTemplate, kindFleet, kindCapacity, kindRule, kindInterface} {
 		if len(id) > len(k.prefix) && id[:len(k.prefix)+1] == k.prefix+"-" {
 			return nil, k
 		}

@@ -261,7 +261,7 @@ func (b *boot) open() {
 	b.port.Changed()
 	if at := b.port.HostPort(22); at != 0 && at != 22 {
 		fmt.Fprintf(b.machine.console, "[%s] The machine it runs on does not let bake listen on port 22 of %s: SSH is at port %d.\r\n",
-			b.machine.spec.ID, b.machine.spec.Address, at)
+			b.machine.spec.ID, b.machine.Address(), at)
 	}
 }
 

@@ -268,7 +268,19 @@ func (m *Machine) Kill() {
 func (m *Machine) Console() []byte { return m.console.tail() }
 
 // Address is where the machine is reached.
-func (m *Machine) Address() netip.Addr { return m.spec.Address }
+func (m *Machine) Address() netip.Addr { return m.now().Address }
+
+// Move gives the machine another address at which this machine reaches it. One
+// that shares this machine's network has it from its next boot on.
+func (m *Machine) Move(address netip.Addr) {
+	m.mu.Lock()
+	m.spec.Address = address
+	b := m.boot
+	m.mu.Unlock()
+	if b != nil && b.port != nil {
+		b.port.Move(address)
+	}
+}
 
 // HostPort is the port at Address for one of the machine: the same, or
 // network.Shifted of it if this process must not listen there. It is 0 if
@@ -292,7 +304,7 @@ func (m *Machine) Dial(ctx context.Context, port uint16) (net.Conn, error) {
 	case b == nil:
 		return nil, about("connecting to machine", m.spec.ID, ErrEnded)
 	case b.port == nil:
-		return new(net.Dialer).DialContext(ctx, "tcp", netip.AddrPortFrom(m.spec.Address, port).String())
+		return new(net.Dialer).DialContext(ctx, "tcp", netip.AddrPortFrom(m.Address(), port).String())
 	}
 	return b.port.Dial(ctx, port)
 }

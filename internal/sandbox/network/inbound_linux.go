@@ -78,7 +78,7 @@ func (in *inbound) watch(ctx context.Context) {
 func (in *inbound) update() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.closed || !in.port.Outside.IsValid() {
+	if in.closed || !in.port.outside.IsValid() {
 		return
 	}
 	ports, err := in.wanted(in.port.Inside)
@@ -110,6 +110,19 @@ func (in *inbound) update() {
 	}
 }
 
+// move gives the container another address outside.
+func (in *inbound) move(outside netip.Addr) {
+	in.mu.Lock()
+	in.port.outside = outside
+	for port, l := range in.listeners {
+		l.Close()
+		delete(in.listeners, port)
+		delete(in.shifted, port)
+	}
+	in.mu.Unlock()
+	in.update()
+}
+
 // wanted are the ports that programs listen on at an address of the container,
 // and that the rules let this machine reach. The caller holds in.mu.
 func (in *inbound) wanted(at netip.Addr) (map[uint16]bool, error) {
@@ -117,7 +130,7 @@ func (in *inbound) wanted(at netip.Addr) (map[uint16]bool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for what listens in %s: %w", at, err)
 	}
-	others := in.port.Outside
+	others := in.port.outside
 	if at.Is6() {
 		others = at
 	}
@@ -167,17 +180,17 @@ func (in *inbound) updateNear(at netip.Addr, ports map[uint16]bool) {
 
 // open begins to listen for a port. The caller holds in.mu.
 func (in *inbound) open(port uint16) {
-	place := netip.AddrPortFrom(in.port.Outside, port)
+	place := netip.AddrPortFrom(in.port.outside, port)
 	l, err := in.listen(port)
 	if errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EADDRINUSE) {
 		first := err
 		if l, err = in.listen(Shifted(port)); err == nil {
 			in.shifted[port] = true
-			in.tell(place, "listening on %s port %d: %v; port %d stands for it", in.port.Outside, port, first, Shifted(port))
+			in.tell(place, "listening on %s port %d: %v; port %d stands for it", in.port.outside, port, first, Shifted(port))
 		}
 	}
 	if err != nil {
-		in.tell(place, "listening on %s port %d: %v", in.port.Outside, port, err)
+		in.tell(place, "listening on %s port %d: %v", in.port.outside, port, err)
 		return
 	}
 	in.listeners[port] = l
@@ -186,7 +199,7 @@ func (in *inbound) open(port uint16) {
 }
 
 func (in *inbound) listen(port uint16) (*net.TCPListener, error) {
-	return net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(in.port.Outside, port)))
+	return net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(in.port.outside, port)))
 }
 
 // tell logs trouble with a place once.

@@ -96,7 +96,8 @@ func New(log func(format string, args ...any)) *Switch {
 
 // A Port joins one container. It is safe for concurrent use.
 type Port struct {
-	Endpoint
+	Endpoint             // as it was attached
+	outside   netip.Addr // guarded by inbound
 	network   *Switch
 	names     []string // guarded by network.mu
 	container *rootfs.Container
@@ -117,7 +118,7 @@ func (s *Switch) Attach(ctx context.Context, c *rootfs.Container, e Endpoint) (*
 		s.log("nothing reaches %v: this machine's kernel has no IPv6, or it is disabled", e.Inside6)
 		e.Inside6 = nil
 	}
-	p := &Port{Endpoint: e, names: e.Names, network: s, container: c, cancel: cancel}
+	p := &Port{Endpoint: e, outside: e.Outside, names: e.Names, network: s, container: c, cancel: cancel}
 	var err error
 	if p.inbound, err = newInbound(ctx, p); err != nil {
 		cancel()
@@ -216,6 +217,10 @@ func (p *Port) Rename(name string) {
 	defer p.network.mu.Unlock()
 	p.names = append([]string{strings.ToLower(name)}, p.Names[min(1, len(p.Names)):]...)
 }
+
+// Move gives the container another address outside, at which it is reached when
+// this returns. Nobody reaches it at the old one any more; connections that are there stay.
+func (p *Port) Move(outside netip.Addr) { p.inbound.move(outside) }
 
 // Changed looks at once for what listens now and what the rules say; without
 // it that is noticed within a tenth of a second. When it returns, the ports are

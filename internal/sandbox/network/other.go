@@ -27,6 +27,7 @@ func newInbound(context.Context, *Port) (*inbound, error) {
 
 func (in *inbound) watch(context.Context)  {}
 func (in *inbound) update()                {}
+func (in *inbound) move(netip.Addr)        {}
 func (in *inbound) hostPort(uint16) uint16 { return 0 }
 func (in *inbound) close()                 {}
 
