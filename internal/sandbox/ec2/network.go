@@ -32,16 +32,24 @@ type subnet struct {
 	Assign6         bool    // an IPv6 address to instances launched in it
 }
 
-// A routeTable is a VPC's main one: local, and the internet if there is a gateway.
+// A routeTable is a VPC's main one, or another, which subnets are associated with.
+// Routes are shown, not enforced.
 type routeTable struct {
 	meta
-	VPC, CIDR, Gateway string
+	VPC, CIDR string
+	Gateway   string // of the route to everywhere that default VPCs have
+	Other     bool   // not the main one
+	Routes    []route
+	Subnets   []subnetRoutes
 }
+
+// A subnetRoutes is the association of a subnet with a route table.
+type subnetRoutes struct{ ID, Subnet string }
 
 // A gateway is an internet gateway.
 type gateway struct {
 	meta
-	VPC string
+	VPC string // empty: it is attached to none
 }
 
 // makeDefaultVPC gives an account what AWS gives it in every region.
@@ -221,6 +229,16 @@ func (o *op) deleteVpc(in *deleteVpcIn) (*returned, error) {
 			return nil, busy
 		}
 	}
+	for _, t := range o.r.Routes {
+		if t.VPC == v.ID && t.Other {
+			return nil, busy
+		}
+	}
+	for _, g := range o.r.Gateways {
+		if g.VPC == v.ID {
+			return nil, busy
+		}
+	}
 	for id, g := range o.r.Groups {
 		if g.VPC == v.ID {
 			delete(o.r.Groups, id)
@@ -229,11 +247,6 @@ func (o *op) deleteVpc(in *deleteVpcIn) (*returned, error) {
 	for id, t := range o.r.Routes {
 		if t.VPC == v.ID {
 			delete(o.r.Routes, id)
-		}
-	}
-	for id, g := range o.r.Gateways {
-		if g.VPC == v.ID {
-			delete(o.r.Gateways, id)
 		}
 	}
 	delete(o.r.VPCs, v.ID)

@@ -164,6 +164,9 @@ func (o *op) deleteSubnet(in *deleteSubnetIn) (*returned, error) {
 		}
 	}
 	delete(o.r.Subnets, s.ID)
+	for _, t := range o.r.Routes {
+		t.Subnets = slices.DeleteFunc(t.Subnets, func(a subnetRoutes) bool { return a.Subnet == s.ID })
+	}
 	return ok(), nil
 }
 
