@@ -86,7 +86,7 @@ func (s Services) Caller(accessKey string) (api.Caller, bool) {
 
 // guard decides by the policies of callers that IAM knows.
 func (s *Services) guard() *authorize.Guard {
-	return &authorize.Guard{Identities: s.IAM, Sessions: s.STS, Tags: s.tagsOf, Key: s.KMS.Resolve, Sealed: s.EC2.KeysOf, Aliases: s.KMS.Aliases, Linked: s.IAM.Linked, Record: s.Rights}
+	return &authorize.Guard{Identities: s.IAM, Sessions: s.STS, Tags: s.tagsOf, Key: s.KMS.Resolve, Sealed: s.EC2.KeysOf, Snapshots: s.EC2.SnapshotsOf, Aliases: s.KMS.Aliases, Linked: s.IAM.Linked, Record: s.Rights}
 }
 
 // tagsOf returns the tags of a resource, by its ARN, or by its id in EC2.

@@ -47,6 +47,8 @@ type Guard struct {
 	// Sealed returns the ARNs of the keys that a volume, a snapshot or an image of EC2
 	// is encrypted with; nil: none are known.
 	Sealed func(region, id string) []string
+	// Snapshots returns the ids of an image's snapshots; nil: none are known.
+	Snapshots func(region, image string) []string
 	// Linked reports whether an account has the service-linked role of a service; nil: it has.
 	Linked func(account, service string) bool
 	// Aliases returns the aliases of the key with an ARN; nil: none are known.

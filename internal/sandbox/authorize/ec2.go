@@ -91,8 +91,24 @@ func (g *Guard) ec2Needs(c *api.Call, r *api.Request) []need {
 			}
 		}
 	}
+	all = append(all, g.snapshotNeeds(c, r)...)
 	all = append(all, g.profileNeeds(c, r)...)
 	return append(all, g.keyNeeds(c, r)...)
+}
+
+// snapshotNeeds is deleting the snapshots of an image with it. AWS deregisters
+// the image of who may not, and says of each snapshot that it is left.
+func (g *Guard) snapshotNeeds(c *api.Call, r *api.Request) []need {
+	if g.Snapshots == nil || c.Action != "DeregisterImage" || r.Form.Get("DeleteAssociatedSnapshots") != "true" {
+		return nil
+	}
+	var all []need
+	for _, id := range g.Snapshots(c.Region, r.Form.Get("ImageId")) {
+		context := map[string][]string{}
+		g.tagContext(c, id, context)
+		all = append(all, need{action: "ec2:DeleteSnapshot", resource: ec2Resource(c, "snapshot", id), context: context, unheeded: true})
+	}
+	return all
 }
 
 // spotNeeds is letting EC2 make the role that its spot service has in an

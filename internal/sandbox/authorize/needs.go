@@ -296,6 +296,9 @@ func (g *Guard) resources(c *api.Call, body map[string]any) []string {
 			where = c.Region + ":" + other + ":"
 		}
 		add("ecr", "repository/", append(texts("repositoryNames"), text("repositoryName"), text("resourceArn"))...)
+		if c.Action == "DescribeRepositories" && len(all) == 0 {
+			add("ecr", "repository/", "*")
+		}
 	case "ecr-public":
 		where = ":" + c.Account + ":"
 		add("ecr-public", "repository/", append(texts("repositoryNames"), text("repositoryName"), text("resourceArn"))...)

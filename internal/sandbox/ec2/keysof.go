@@ -33,3 +33,20 @@ func (x *Control) KeysOf(region, id string) []string {
 	}
 	return all
 }
+
+// SnapshotsOf returns the ids of an image's snapshots.
+func (x *Control) SnapshotsOf(region, id string) []string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r := x.state.Regions[region]
+	if r == nil || r.Images[id] == nil {
+		return nil
+	}
+	var all []string
+	for _, d := range r.Images[id].Devices {
+		if d.Ebs != nil && d.Ebs.Snapshot != "" {
+			all = append(all, d.Ebs.Snapshot)
+		}
+	}
+	return all
+}
