@@ -87,9 +87,9 @@ func (r *Keyring) Ensure(ctx context.Context, name string, key Key, tags map[str
 
 // Delete removes a key pair (DeleteKeyPair); builder.ErrNotFound if there is none of the name.
 func (r *Keyring) Delete(ctx context.Context, name string) error {
-	k, err := Find(ctx, r.client, name)
+	_, err := Find(ctx, r.client, name)
 	if err == nil {
-		_, err = r.client.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyPairId: k.KeyPairId})
+		_, err = r.client.DeleteKeyPair(ctx, &ec2.DeleteKeyPairInput{KeyName: &name})
 	}
 	if err != nil {
 		return r.cloud.Explain(ctx, r.access, fmt.Errorf("deleting key pair %s: %w", name, err))
