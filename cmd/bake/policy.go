@@ -25,19 +25,37 @@ import (
 func (a *app) policyCommand() *cobra.Command {
 	var as, account string
 	cmd := &cobra.Command{
-		Use:   "policy TEMPLATE",
-		Short: "Print the least IAM policies that a template needs",
+		Use:   "policy TEMPLATE | -- COMMAND...",
+		Short: "Print the least IAM policies that a template or a command needs",
 		Long: "Print what whoever builds a template on AWS has to be allowed, as IAM policies: what its sources,\n" +
 			"options and outputs call, and no more. What AWS can tell apart by name or by tag is allowed for the\n" +
 			"template's own resources alone. There is a policy for whoever runs bake, and one for each role or\n" +
 			"profile that the template names; one that is longer than IAM takes is cut into several. Which is\n" +
-			"whose is told on stderr, and with --output json beside each. It calls nothing.",
+			"whose is told on stderr, and with --output json beside each. It calls nothing.\n\n" +
+			"After -- stands another command of bake as you would type it: the policy is what that command needs.\n" +
+			"Where it removes what runs have made, it may remove that alone: what has the tag bake:run.",
 		Example: `  bake policy web.yaml > policy.json
   bake policy web.yaml --account 123456789012                        ARNs of that account alone
   bake policy web.yaml --for arn:aws:iam::123456789012:role/share    what a role that copies are made with needs
-  bake policy web.yaml --output json | jq '.policies[].name'`,
-		Args: arguments(1, 1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.policy(args[0], as, account) },
+  bake policy web.yaml --output json | jq '.policies[].name'
+  bake policy -- clean --aws --yes                                   what a nightly job that cleans up needs
+  bake policy -- destroy web.yaml --older-than 30d --yes
+  bake policy -- ecs rollback --cluster prod --service api`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if cmd.ArgsLenAtDash() == 0 {
+				return arguments(1, -1)(cmd, args)
+			}
+			return arguments(1, 1)(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if account != "" && !accountForm.MatchString(account) {
+				return usagef("", "--account %q: an account has twelve digits", account)
+			}
+			if cmd.ArgsLenAtDash() == 0 {
+				return a.commandPolicy(args, as, account)
+			}
+			return a.policy(args[0], as, account)
+		},
 	}
 	a.templateFlags(cmd)
 	a.outputFlag(cmd, "text|json")
@@ -58,9 +76,6 @@ type policyOut struct {
 }
 
 func (a *app) policy(file, as, account string) error {
-	if account != "" && !accountForm.MatchString(account) {
-		return usagef("", "--account %q: an account has twelve digits", account)
-	}
 	w, err := a.connect("", "embedded", "")
 	if err != nil {
 		return err
@@ -74,19 +89,29 @@ func (a *app) policy(file, as, account string) error {
 	if err != nil {
 		return err
 	}
-	for _, kind := range unknown {
+	a.warnUnknown(unknown)
+	return a.printNeeds(file, r.loaded.plan.Name, statements, as)
+}
+
+func (a *app) warnUnknown(kinds []string) {
+	for _, kind := range kinds {
 		fmt.Fprintf(a.stderr, "warning: what %s needs is not known and is missing from the policy\n", kind)
 	}
+}
+
+// printNeeds prints what something needs, by whose policy it is, or that of one
+// of them alone.
+func (a *app) printNeeds(what, title string, statements []permit.Statement, as string) error {
 	who := actors(statements)
 	switch {
 	case len(who) == 0:
-		return usagef("", "%s calls nothing on AWS", file)
+		return usagef("", "%s calls nothing on AWS", what)
 	case as != "" && !slices.Contains(who, as):
 		return usagef("it names: "+strings.Join(who, ", "), "the template names no role or profile %q that needs anything", as)
 	case as != "":
 		who = []string{as}
 	}
-	return a.printPolicies(policies(r.loaded.plan.Name, who, statements))
+	return a.printPolicies(policies(title, who, statements))
 }
 
 var accountForm = regexp.MustCompile(`^[0-9]{12}$`)

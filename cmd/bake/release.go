@@ -15,6 +15,7 @@ import (
 	"bake/internal/redact"
 	"bake/steps/amazon/ecr"
 	"bake/steps/publish"
+	"bake/templates"
 )
 
 // A releaseRequest is what `bake release` was asked to do, as far as `bake
@@ -210,12 +211,7 @@ func (a *app) prepareRelease(ctx context.Context, f releaseFlags, manifest publi
 	if err != nil {
 		return nil, err
 	}
-	if f.Text != "" {
-		r.loaded, err = a.loadText(file, f.Text, w.catalog, opts)
-	} else {
-		r.loaded, err = a.load(file, w.catalog, opts)
-	}
-	if err != nil {
+	if r.loaded, err = f.load(a, w, opts); err != nil {
 		return nil, err
 	}
 	r.redactor = redact.New(r.loaded.template.Env.Secrets())
@@ -224,6 +220,15 @@ func (a *app) prepareRelease(ctx context.Context, f releaseFlags, manifest publi
 	}
 	r.req.Started, r.req.Release = now, &f.releaseRequest
 	return r, f.give(ctx, r.loaded.plan, manifest, w)
+}
+
+// load reads the template that is released with.
+func (f *releaseFlags) load(a *app, w *wiring, opts templates.Options) (loaded, error) {
+	file := cmp.Or(f.template, releaseName)
+	if f.Text != "" {
+		return a.loadText(file, f.Text, w.catalog, opts)
+	}
+	return a.load(file, w.catalog, opts)
 }
 
 // releaseName is what diagnostics call the template that flags stand for.

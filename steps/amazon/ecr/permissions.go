@@ -214,6 +214,31 @@ func Pulling(env permit.Env, image string) []permit.Statement {
 	return at.Under(append(t.token(), t.statement(at, "PullImages", "BatchGetImage", "GetDownloadUrlForLayer"))...)
 }
 
+// ListingImages is what listing a repository of ECR with its API has to be allowed,
+// by its name or address; empty: listing the repositories.
+func ListingImages(env permit.Env, a amazon.Access, repository string) []permit.Statement {
+	if repository == "" {
+		env = env.For(a)
+		return env.Under(permit.Statement{Sid: "ListRepositories", Actions: []string{"ecr:DescribeRepositories"}, Resources: []string{env.ARN("ecr", "repository/*")}})
+	}
+	host, path, _ := splitName(repository)
+	name, _ := cutTag(path)
+	a.Region = cmp.Or(host.Region, a.Region)
+	env = env.For(a)
+	t := &target{place: place{access: a, account: host.Account}, name: name}
+	return env.Under(t.statement(env, "ListImages", "DescribeRepositories", "DescribeImages"))
+}
+
+// ListingTags is what listing a repository's tags through its registry has to be
+// allowed: nothing, if it is none of ECR's.
+func ListingTags(env permit.Env, repository string) []permit.Statement {
+	at, t, ok := ofImage(env, repository)
+	if !ok {
+		return nil
+	}
+	return at.Under(append(t.token(), t.statement(at, "ListTags", "ListImages", "BatchGetImage", "GetDownloadUrlForLayer"))...)
+}
+
 // ofImage is the repository that an image's name means; false if it is not in a
 // private registry of ECR.
 func ofImage(env permit.Env, image string) (permit.Env, *target, bool) {

@@ -13,6 +13,16 @@ func (o *Output) Permissions(env permit.Env) []permit.Statement {
 	return env.Under(Permissions(env, o.Name, o.Tags)...)
 }
 
+// Listing is what listing key pairs, and finding one, has to be allowed.
+func Listing(permit.Env) []permit.Statement {
+	return []permit.Statement{permit.Read("ec2:DescribeKeyPairs")}
+}
+
+// Deleting is what deleting the key pair of a name has to be allowed.
+func Deleting(env permit.Env, name string) []permit.Statement {
+	return append(Listing(env), permit.Statement{Sid: "DeleteKeyPair", Actions: []string{"ec2:DeleteKeyPair"}, Resources: []string{env.ARN("ec2", "key-pair/"+permit.Any(name))}})
+}
+
 // Permissions is what Ensure has to be allowed for the key pair of a name. Its
 // ARN ends with the name.
 func Permissions(env permit.Env, name string, tags map[string]string) []permit.Statement {

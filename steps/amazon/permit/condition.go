@@ -13,6 +13,11 @@ func (e Env) Tag() Condition {
 	return Condition{"StringEquals", "aws:ResourceTag/" + amazon.TagTemplate, []string{e.Plan.Name}}
 }
 
+// OfRun is a condition: the resource was made by a run of whatever template.
+func OfRun() Condition {
+	return Condition{"StringLike", "aws:ResourceTag/" + amazon.TagRun, []string{"*"}}
+}
+
 // Born is a condition: the resource gets this template's tag as it is made.
 func (e Env) Born() Condition {
 	return Condition{"StringEquals", "aws:RequestTag/" + amazon.TagTemplate, []string{e.Plan.Name}}

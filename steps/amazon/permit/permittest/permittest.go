@@ -42,6 +42,15 @@ func Limit(t *testing.T, box *sandbox.Sandbox, doc permit.Document) *amazon.Clou
 	if _, err := admin.PutUserPolicy(t.Context(), &iam.PutUserPolicyInput{UserName: &name, PolicyName: &name, PolicyDocument: &policy}); err != nil {
 		t.Fatal(err)
 	}
+	old, err := admin.ListAccessKeys(t.Context(), &iam.ListAccessKeysInput{UserName: &name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range old.AccessKeyMetadata { // a user may have two
+		if _, err := admin.DeleteAccessKey(t.Context(), &iam.DeleteAccessKeyInput{UserName: &name, AccessKeyId: k.AccessKeyId}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	key, err := admin.CreateAccessKey(t.Context(), &iam.CreateAccessKeyInput{UserName: &name})
 	if err != nil {
 		t.Fatal(err)
