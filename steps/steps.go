@@ -26,6 +26,8 @@ type Deps struct {
 	Publish   publish.Deps
 	Amazon    *amazon.Cloud
 	ECR       ecr.Deps
+	// Passphrases of SSH keys; nil: nobody can be asked for them.
+	Passphrases *ssh.Passphrases
 	// Cleaners of the engines, by kind of resource: "workspace", "container".
 	Cleaners []map[string]builder.Cleaner
 }
@@ -36,7 +38,7 @@ func (d Deps) ECS() ecs.Deps { return ecs.Deps{Cloud: d.Amazon, Registry: d.Publ
 // Sources returns every kind of source.
 func Sources(d Deps) map[string]func() builder.Source {
 	all := container.Sources(d.Container)
-	all["ssh"] = ssh.NewSource
+	all["ssh"] = ssh.NewSource(d.Passphrases)
 	all["ami"] = ami.New(d.Amazon)
 	all["build"] = newBase(all["build"], d.Amazon)
 	maps.Copy(all, publish.Sources(d.Publish))

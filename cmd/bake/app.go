@@ -24,6 +24,8 @@ type app struct {
 	// journal decorates the journal of every run; tests crash in it.
 	journal func(builder.Journal) builder.Journal
 
+	asker *asker // nil: there is nobody to ask
+
 	flags flags
 }
 
@@ -46,6 +48,7 @@ type flags struct {
 // Main runs the command and returns its exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, environ: os.Environ(), now: time.Now,
+		asker:   newAsker(stdin, stderr),
 		journal: func(j builder.Journal) builder.Journal { return j }}
 	return a.main(args)
 }

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"bake/steps/amazon"
 )
@@ -37,16 +34,8 @@ func (r *rolesFlag) Set(arn string) error {
 // when it is used.
 func (a *app) cloud(cacheDir, endpoint string) *amazon.Cloud {
 	o := amazon.Options{CacheDir: cacheDir, Endpoint: endpoint}
-	if in, ok := a.stdin.(*os.File); ok && isTerminal(in) {
-		o.Ask = func(_ context.Context, question string) (string, error) { return a.askCode(in, question) }
+	if a.asker != nil {
+		o.Ask = a.asker.secret
 	}
 	return amazon.New(o)
-}
-
-// askCode asks for an MFA code, which is not shown as it is typed.
-func (a *app) askCode(terminal *os.File, question string) (string, error) {
-	fmt.Fprintf(a.stderr, "%s: ", question)
-	defer fmt.Fprintln(a.stderr)
-	code, err := term.ReadPassword(int(terminal.Fd()))
-	return strings.TrimSpace(string(code)), err
 }

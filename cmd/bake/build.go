@@ -159,6 +159,8 @@ func (r *run) do(parent context.Context) (err error) {
 		}
 	})()
 	defer stop()
+	r.asker.during(ctx.Done(), sink)
+	defer r.asker.during(nil, nil)
 	began := r.now()
 	if err = r.pin(ctx, engine, sink); err == nil {
 		_, err = engine.Run(ctx, r.id, r.loaded.plan)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -80,26 +79,16 @@ func (r *run) onFailure() func(context.Context, error) builder.Decision {
 
 // ask asks the user. Without a terminal to ask on, it cleans.
 func (r *run) ask(ctx context.Context, err error) builder.Decision {
-	if !isTerminal(r.stdin) {
+	if r.asker == nil {
 		return builder.Clean
 	}
-	answer := make(chan string, 1)
-	go func() {
-		fmt.Fprintf(r.stderr, "\n%v\n[c]lean up, [k]eep the machine, or [r]etry the failed step? ", err)
-		line, _ := bufio.NewReader(r.stdin).ReadString('\n')
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case <-ctx.Done():
-		return builder.Clean
-	case a := <-answer:
-		switch {
-		case strings.HasPrefix(a, "k"):
-			r.kept.Store(true)
-			return builder.Keep
-		case strings.HasPrefix(a, "r"):
-			return builder.Retry
-		}
-		return builder.Clean
+	answer, _ := r.asker.line(ctx, fmt.Sprintf("\n%v\n[c]lean up, [k]eep the machine, or [r]etry the failed step? ", err))
+	switch answer = strings.ToLower(answer); {
+	case strings.HasPrefix(answer, "k"):
+		r.kept.Store(true)
+		return builder.Keep
+	case strings.HasPrefix(answer, "r"):
+		return builder.Retry
 	}
+	return builder.Clean
 }

@@ -20,6 +20,7 @@ import (
 	"bake/steps/docker"
 	"bake/steps/oci"
 	"bake/steps/publish"
+	"bake/steps/ssh"
 )
 
 // wiring is everything that serves a template's kinds, joined. This file is
@@ -94,6 +95,9 @@ func (a *app) connect(dir, engine, endpoint string) (*wiring, error) {
 	w.ecr = ecr.Deps{Cloud: w.cloud, Tokens: keys.Tokens, Registry: w.registries}
 	w.choice = sync.OnceValue(func() string { return w.choose(engine) })
 	deps := w.deps(dir)
+	if a.asker != nil {
+		deps.Passphrases = ssh.NewPassphrases(a.asker.secret)
+	}
 	deps.Container.Cache = a.getenv("BAKE_PULL_THROUGH")
 	w.catalog = builder.Catalog{
 		Sources:      steps.Sources(deps),

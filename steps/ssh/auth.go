@@ -1,7 +1,6 @@
 package ssh
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -24,99 +23,6 @@ type Auth struct {
 	Ask func(question string, echo bool) (string, error)
 }
 
-// A Key is a private key: ed25519, ECDSA or RSA (which signs with SHA-2).
-type Key struct {
-	Signer      gossh.Signer // the key itself, or
-	PEM         []byte       // its text, or
-	File        string       // the file that holds it
-	Passphrase  string       // if it is encrypted
-	Certificate string       // file of its certificate; default: FILE-cert.pub if there is one
-	Optional    bool         // left out if File does not exist (defaults of ssh_config)
-}
-
-// signers returns a certificate and its key, or the key alone.
-func (k Key) signers() ([]gossh.Signer, error) {
-	signer, err := k.signer()
-	if err != nil {
-		return nil, err
-	}
-	path := k.Certificate
-	if path == "" && k.File != "" {
-		path = k.File + "-cert.pub"
-		if _, err := os.Stat(path); err != nil {
-			return []gossh.Signer{signer}, nil
-		}
-	}
-	if path == "" {
-		return []gossh.Signer{signer}, nil
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading SSH certificate: %w", err)
-	}
-	public, _, _, _, err := gossh.ParseAuthorizedKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("reading SSH certificate %s: %w", path, err)
-	}
-	cert, ok := public.(*gossh.Certificate)
-	if !ok {
-		return nil, fmt.Errorf("reading SSH certificate %s: it is a plain key", path)
-	}
-	certified, err := gossh.NewCertSigner(cert, signer)
-	if err != nil {
-		return nil, fmt.Errorf("using SSH certificate %s: %w", path, err)
-	}
-	return []gossh.Signer{certified, signer}, nil
-}
-
-func (k Key) signer() (gossh.Signer, error) {
-	if k.Signer != nil {
-		return k.Signer, nil
-	}
-	text, name := k.PEM, "SSH key"
-	if len(text) == 0 {
-		var err error
-		if text, err = os.ReadFile(k.File); err != nil {
-			return nil, fmt.Errorf("reading SSH key: %w", err)
-		}
-		name = "SSH key " + k.File
-	}
-	text = append(bytes.TrimSpace(text), '\n') // a key from a variable often lost its last newline
-	var signer gossh.Signer
-	var err error
-	if k.Passphrase != "" {
-		signer, err = gossh.ParsePrivateKeyWithPassphrase(text, []byte(k.Passphrase))
-		if err != nil && isPlain(text) {
-			signer, err = gossh.ParsePrivateKey(text)
-		}
-	} else {
-		signer, err = gossh.ParsePrivateKey(text)
-	}
-	if _, missing := errors.AsType[*gossh.PassphraseMissingError](err); missing {
-		return nil, &PassphraseError{Key: name}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	}
-	return signer, nil
-}
-
-// isPlain reports whether a key needs no passphrase.
-func isPlain(text []byte) bool {
-	_, err := gossh.ParsePrivateKey(text)
-	return err == nil
-}
-
-// PassphraseError says that a key is encrypted and no passphrase was given.
-type PassphraseError struct{ Key string }
-
-func (e *PassphraseError) Error() string { return "reading " + e.Key + ": it is encrypted" }
-
-// Hint says what to do.
-func (e *PassphraseError) Hint() string {
-	return "give its passphrase, or load it into an agent with ssh-add and set agent: true"
-}
-
 // login is one attempt's view of Auth: what was offered, for the error when
 // the machine refuses it.
 type login struct {
@@ -124,6 +30,7 @@ type login struct {
 	signers []gossh.Signer
 	agent   net.Conn
 	offered []string
+	unable  []string // what might have been offered, and why it was not
 }
 
 // newLogin reads the keys. The agent is asked for its own on the way.
@@ -137,6 +44,7 @@ func newLogin(a Auth) (*login, error) {
 		}
 		signers, err := k.signers()
 		if k.Optional && err != nil {
+			l.unable = append(l.unable, strings.TrimPrefix(err.Error(), "reading "))
 			continue // as the OpenSSH client does: another key may do
 		}
 		if err != nil {
@@ -147,6 +55,9 @@ func newLogin(a Auth) (*login, error) {
 	return l, nil
 }
 
+// aPassword is what a password is called where it is told what was offered.
+const aPassword = "a password"
+
 // methods returns the ways to log in, in the order they are tried.
 func (l *login) methods() []gossh.AuthMethod {
 	var methods []gossh.AuthMethod
@@ -155,7 +66,7 @@ func (l *login) methods() []gossh.AuthMethod {
 	}
 	if l.auth.Password != "" {
 		methods = append(methods, gossh.PasswordCallback(func() (string, error) {
-			l.offered = append(l.offered, "a password")
+			l.offered = append(l.offered, aPassword)
 			return l.auth.Password, nil
 		}))
 	}
@@ -174,6 +85,9 @@ func (l *login) publicKeys() ([]gossh.Signer, error) {
 		}
 		signers = append(signers[:len(signers):len(signers)], held...)
 	}
+	if l.auth.Agent != "" && l.agent != nil && len(signers) == 0 {
+		l.unable = append(l.unable, "the SSH agent holds no keys")
+	}
 	for _, s := range signers {
 		l.offered = append(l.offered, s.PublicKey().Type()+" "+gossh.FingerprintSHA256(s.PublicKey()))
 	}
@@ -184,12 +98,12 @@ func (l *login) agentKeys() ([]gossh.Signer, error) {
 	socket := l.auth.Agent
 	if socket == "env" {
 		if socket = os.Getenv("SSH_AUTH_SOCK"); socket == "" {
-			return nil, errors.New("asking the SSH agent: SSH_AUTH_SOCK is not set")
+			return nil, &agentError{errors.New("SSH_AUTH_SOCK is not set")}
 		}
 	}
 	conn, err := net.Dial("unix", expandHome(socket))
 	if err != nil {
-		return nil, fmt.Errorf("asking the SSH agent: %w", err)
+		return nil, &agentError{err}
 	}
 	l.agent = conn // it signs until the login is over
 	signers, err := agent.NewClient(conn).Signers()
@@ -197,6 +111,17 @@ func (l *login) agentKeys() ([]gossh.Signer, error) {
 		return nil, fmt.Errorf("asking the SSH agent %s for its keys: %w", socket, err)
 	}
 	return signers, nil
+}
+
+// agentError says that the SSH agent does not answer.
+type agentError struct{ err error }
+
+func (e *agentError) Error() string { return "asking the SSH agent: " + e.err.Error() }
+func (e *agentError) Unwrap() error { return e.err }
+
+// Hint says what to do.
+func (e *agentError) Hint() string {
+	return "start one (eval $(ssh-agent), then ssh-add), or name a private key in key:"
 }
 
 // answer answers what a server asks. A question that is not echoed is one for

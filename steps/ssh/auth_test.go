@@ -57,7 +57,7 @@ func TestLogins(t *testing.T) {
 		Config: []string{"AuthenticationMethods keyboard-interactive", "KbdInteractiveAuthentication yes"}})
 	_, stranger := sshtest.NewKey(t, "")
 	secret := encrypted(t, keys["ed25519"], "open sesame")
-	socket := runAgent(t, keys["rsa"])
+	socket, empty := runAgent(t, keys["rsa"]), write(t, "empty", "")
 	for _, tc := range []struct {
 		name   string
 		s      *sshtest.Server
@@ -71,7 +71,13 @@ func TestLogins(t *testing.T) {
 		{"passphrase", s, Auth{Keys: []Key{{PEM: []byte(secret), Passphrase: "open sesame"}}}, ""},
 		{"passphrase of a key without", s, Auth{Keys: []Key{{PEM: []byte(keys["ed25519"]), Passphrase: "unused"}}}, ""},
 		{"passphrase missing", s, Auth{Keys: []Key{{PEM: []byte(secret)}}}, "it is encrypted"},
-		{"passphrase wrong", s, Auth{Keys: []Key{{PEM: []byte(secret), Passphrase: "x"}}}, "reading SSH key"},
+		{"passphrase wrong", s, Auth{Keys: []Key{{PEM: []byte(secret), Passphrase: "x"}}}, "the passphrase is wrong"},
+		{"public key", s, Auth{Keys: []Key{{PEM: gossh.MarshalAuthorizedKey(authority.PublicKey())}}}, "it is a public key"},
+		{"PuTTY's key", s, Auth{Keys: []Key{{PEM: []byte("PuTTY-User-Key-File-3: ssh-ed25519\n")}}}, "it is in PuTTY's own format"},
+		{"empty key", s, Auth{Keys: []Key{{File: empty}}}, "it is empty"},
+		{"key with CRLF", s, Auth{Keys: []Key{{PEM: []byte(strings.ReplaceAll(keys["rsa"], "\n", "\r\n"))}}}, ""},
+		{"nothing but an encrypted key", s, Auth{Keys: []Key{{File: write(t, "id", secret), Optional: true}}}, "id: it is encrypted)"},
+		{"agent without keys", s, Auth{Agent: runAgent(t)}, "the SSH agent holds no keys"},
 		{"certificate", s, Auth{Keys: []Key{{File: certified}}}, ""},
 		{"agent", s, Auth{Agent: socket}, ""},
 		{"agent beside a key that is not known", s, Auth{Keys: []Key{{PEM: []byte(stranger)}}, Agent: socket}, ""},
@@ -122,15 +128,17 @@ func certifiedKey(t *testing.T, authority gossh.Signer) string {
 }
 
 // runAgent runs an SSH agent that holds a key, and returns its socket.
-func runAgent(t *testing.T, text string) string {
+func runAgent(t *testing.T, held ...string) string {
 	t.Helper()
-	raw, err := gossh.ParseRawPrivateKey([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
 	keyring := agent.NewKeyring()
-	if err := keyring.Add(agent.AddedKey{PrivateKey: raw}); err != nil {
-		t.Fatal(err)
+	for _, text := range held {
+		raw, err := gossh.ParseRawPrivateKey([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := keyring.Add(agent.AddedKey{PrivateKey: raw}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	path := filepath.Join(t.TempDir(), "agent")
 	l, err := net.Listen("unix", path)

@@ -26,7 +26,7 @@ type Communicator struct {
 // c.Patience, and returns when the login works. Errors: *HostKeyError,
 // *AuthError, *WrongUserError, *ConnectError.
 func Connect(ctx context.Context, c Config) (*Communicator, error) {
-	m, err := prepare(c)
+	m, err := prepare(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -38,12 +38,15 @@ func Connect(ctx context.Context, c Config) (*Communicator, error) {
 	return m, nil
 }
 
-func prepare(c Config) (*Communicator, error) {
+func prepare(ctx context.Context, c Config) (*Communicator, error) {
 	if c.Host == "" {
 		return nil, errors.New("SSH: no host")
 	}
 	full, err := c.withDefaults()
 	if err != nil {
+		return nil, err
+	}
+	if err := full.unlock(ctx); err != nil {
 		return nil, err
 	}
 	m := &Communicator{config: full, dialer: &dialer{config: full}}
@@ -76,7 +79,7 @@ func (m *Communicator) Run(ctx context.Context, cmd builder.Command) error {
 func (m *Communicator) connect(ctx context.Context, once bool) (*conn, error) {
 	w := &waiting{m: m, began: time.Now()}
 	for {
-		c, err := m.dialer.dial(ctx)
+		c, err := w.try(ctx, once)
 		if err == nil {
 			if w.tries > 0 {
 				m.config.Log("connected to %s after %v", m.config.Addr(), time.Since(w.began).Round(100*time.Millisecond))

@@ -30,6 +30,21 @@ const (
 	tellAgain = 30 * time.Second
 )
 
+// leastTry is how long the last try may take at least, so that giving up says
+// what is wrong with the machine and not only that the time is over.
+const leastTry = time.Second
+
+// try dials once, for as long as there is patience left.
+func (w *waiting) try(ctx context.Context, once bool) (*conn, error) {
+	if once {
+		return w.m.dialer.dial(ctx)
+	}
+	left := max(w.m.config.Patience-time.Since(w.began), leastTry)
+	ctx, cancel := context.WithTimeoutCause(ctx, left, errHandshakeTime)
+	defer cancel()
+	return w.m.dialer.dial(ctx)
+}
+
 // next takes note of a failed try, and returns nil when it is time for the next.
 func (w *waiting) next(ctx context.Context, err error) error {
 	w.tries++

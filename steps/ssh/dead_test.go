@@ -154,6 +154,17 @@ func TestConnectWaitsAndSaysForWhat(t *testing.T) {
 	}
 }
 
+func TestAServerThatSaysNothingDoesNotOutlastThePatience(t *testing.T) {
+	p, c := behind(t, sshtest.Start(t, sshtest.Options{}))
+	p.Freeze(true)
+	c.Patience = time.Second
+	_, err := Connect(t.Context(), c)
+	gave, ok := errors.AsType[*ConnectError](err)
+	if !ok || !errors.Is(err, errHandshakeTime) || gave.Waited >= handshakeTime {
+		t.Errorf("giving up: %v", err)
+	}
+}
+
 func TestConnectCanBeCancelled(t *testing.T) {
 	s := sshtest.Start(t, sshtest.Options{})
 	p, c := behind(t, s)

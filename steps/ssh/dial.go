@@ -190,7 +190,7 @@ func loginError(err error, h Hop, l *login, v *verifier, said *banner) error {
 		return &WrongUserError{Addr: h.Addr(), User: h.User, Right: user}
 	}
 	if v.passed && !isNetwork(err) {
-		return &AuthError{Addr: h.Addr(), User: h.User, Offered: l.offered, Said: said.text(), err: err}
+		return &AuthError{Addr: h.Addr(), User: h.User, Offered: l.offered, Unable: l.unable, Said: said.text(), err: err}
 	}
 	if v.callback != nil && !v.passed && !isNetwork(err) {
 		return fmt.Errorf("verifying %s: %w", h.Addr(), err)

@@ -20,6 +20,7 @@ func Fatal(err error) error { return &fatalError{err} }
 type AuthError struct {
 	Addr, User string
 	Offered    []string // keys and other proofs it did not accept
+	Unable     []string // what could not be offered, and why
 	Said       string   // what it said
 	err        error
 }
@@ -28,6 +29,8 @@ func (e *AuthError) Error() string {
 	offered := "nothing was there to offer"
 	if len(e.Offered) > 0 {
 		offered = "it did not accept " + strings.Join(e.Offered, ", ")
+	} else if len(e.Unable) > 0 {
+		offered += " (" + strings.Join(e.Unable, "; ") + ")"
 	}
 	text := fmt.Sprintf("logging in to %s as %s: permission denied: %s", e.Addr, e.User, offered)
 	if said := strings.TrimSpace(e.Said); said != "" {
@@ -40,6 +43,12 @@ func (e *AuthError) Unwrap() error { return e.err }
 
 // Hint says what to do.
 func (e *AuthError) Hint() string {
+	if len(e.Offered) == 0 {
+		return "name a private key in key:, or load one into an SSH agent (ssh-add); a password stands in password:"
+	}
+	if len(e.Offered) == 1 && e.Offered[0] == aPassword {
+		return "check the user and the password; many machines let in with keys only"
+	}
 	return "check the user, and that its authorized_keys has one of these keys; images name their user: ec2-user, ubuntu, admin, ..."
 }
 

@@ -18,12 +18,12 @@ import (
 // Source runs steps on a machine that exists. Its artifact is that machine as
 // the steps left it; tests run on the machine itself.
 type Source struct {
-	Host         string            `yaml:"host" bake:"main,required" doc:"The machine: a name or an address, or a Host of the SSH config."`
+	Host         string            `yaml:"host" bake:"main,required" doc:"The machine: [USER@]HOST[:PORT], or a Host of the SSH config."`
 	Port         int               `yaml:"port" min:"1" max:"65535" doc:"Its SSH port; default 22."`
 	User         string            `yaml:"user" doc:"Who logs in; default: root, or what the SSH config says."`
 	Key          templates.Strings `yaml:"key" doc:"Private key files; default: the agent's keys and those in ~/.ssh."`
 	KeyText      string            `yaml:"key_text" doc:"A private key itself, from a sensitive variable."`
-	Passphrase   string            `yaml:"passphrase" doc:"Of the private keys."`
+	Passphrase   string            `yaml:"passphrase" doc:"Of the private keys; default: bake asks for it on a terminal."`
 	Certificate  string            `yaml:"certificate" doc:"Certificate file of the first key; default: KEY-cert.pub if there is one."`
 	Agent        *bool             `yaml:"agent" doc:"Whether the SSH agent's keys are offered; default: if no key and no password is given."`
 	Password     string            `yaml:"password" doc:"The login's password, also for keyboard-interactive."`
@@ -37,6 +37,8 @@ type Source struct {
 	SudoPassword string            `yaml:"sudo_password" doc:"What sudo asks for; default: the login's password."`
 	TTY          bool              `yaml:"tty" doc:"Give every script a terminal."`
 	Timeout      time.Duration     `yaml:"timeout" default:"5m" min:"1s" doc:"How long the machine may take to answer."`
+
+	passphrases *Passphrases
 }
 
 // A Jump is a machine on the way to another.
@@ -80,8 +82,11 @@ func (*Enabled) JSONSchema() map[string]any {
 	return map[string]any{"type": []string{"boolean", "string"}}
 }
 
-// NewSource returns a source that waits for its template.
-func NewSource() builder.Source { return new(Source) }
+// NewSource returns what makes sources that wait for their template. They ask
+// p for the passphrases of encrypted keys; nil: nobody is asked.
+func NewSource(p *Passphrases) func() builder.Source {
+	return func() builder.Source { return &Source{passphrases: p} }
+}
 
 // Makes says that the artifact is the machine.
 func (s *Source) Makes() builder.ArtifactKind { return builder.HostArtifact }
@@ -92,6 +97,13 @@ func (s *Source) String() string { return "ssh " + s.Host }
 // Validate checks what the tags cannot say.
 func (s *Source) Validate(b templates.Block) templates.Diagnostics {
 	var ds templates.Diagnostics
+	if h, err := ParseHop(s.Host); err != nil && s.Host != "" {
+		ds = append(ds, b.At("host").Errorf("%v", err))
+	} else if h.User != "" && s.User != "" && h.User != s.User {
+		ds = append(ds, b.At("user").Errorf("user %q: host names another, %q", s.User, h.User))
+	} else if h.Port != 0 && s.Port != 0 && h.Port != s.Port {
+		ds = append(ds, b.At("port").Errorf("port %d: host names another, %d", s.Port, h.Port))
+	}
 	if s.Proxy != "" {
 		if u, err := url.Parse(s.Proxy); err != nil || u.Host == "" || u.Scheme != "socks5" && u.Scheme != "socks5h" {
 			ds = append(ds, b.At("proxy").Errorf("proxy: want socks5://[USER:PASSWORD@]HOST:PORT"))
@@ -111,18 +123,23 @@ func (s *Source) Validate(b templates.Block) templates.Diagnostics {
 // Pin names the machine. What is on it is not known beforehand, so its steps
 // are never taken from a cache.
 func (s *Source) Pin(_ context.Context, _ builder.PinEnv) (builder.Pin, error) {
-	name := fmt.Sprintf("%s@%s:%d", s.User, s.Host, s.Port)
+	h := s.hop()
+	name := fmt.Sprintf("%s@%s:%d", h.User, h.Host, h.Port)
 	return builder.Pin{
 		Digest:  builder.Digest(fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("ssh\x00"+name)))),
-		Values:  map[string]string{"host": s.Host, "user": s.User},
-		Summary: "machine " + s.Host,
+		Values:  map[string]string{"host": h.Host, "user": h.User},
+		Summary: "machine " + h.Host,
 	}, nil
 }
 
 // Open proves that the machine can be logged in to and runs commands. The
 // steps go on with its connection.
 func (s *Source) Open(ctx context.Context, sc *builder.Scope, from builder.Opening) (builder.Machine, error) {
-	m, err := Connect(ctx, s.Settings(from.Dir, sc.Log))
+	c := s.Settings(from.Dir, sc.Log)
+	for _, file := range c.Auth.exposed() {
+		sc.Log("other users of this machine can read the private key %s: chmod 600 %[1]s", file)
+	}
+	m, err := Connect(ctx, c)
 	if err != nil {
 		return builder.Machine{}, err
 	}
@@ -157,9 +174,12 @@ func (s *Source) Freeze(_ context.Context, _ *builder.Scope, m builder.Machine, 
 // Settings returns how to reach the machine. Relative paths start in dir.
 func (s *Source) Settings(dir string, log func(string, ...any)) Config {
 	c := Config{
-		Hop: Hop{Host: s.Host, Port: s.Port, User: s.User,
-			HostKeys: HostKeys{Pinned: s.HostKey, KnownHosts: paths(dir, s.KnownHosts)}},
+		Hop:   s.hop(),
 		Proxy: s.Proxy, ProxyCommand: s.ProxyCommand, TTY: s.TTY, Patience: s.Timeout, Log: log,
+	}
+	c.HostKeys = HostKeys{Pinned: s.HostKey, KnownHosts: paths(dir, s.KnownHosts)}
+	if s.passphrases != nil && s.passphrases.ask != nil {
+		c.Passphrase = s.passphrases.of
 	}
 	if s.Config != nil && s.Config.On {
 		c.UserConfig = "~/.ssh/config"
@@ -181,6 +201,21 @@ func (s *Source) Settings(dir string, log func(string, ...any)) Config {
 		c.Jumps = append(c.Jumps, j.hop(dir, c.Hop))
 	}
 	return c
+}
+
+// hop is the machine itself, without what it proves itself with.
+func (s *Source) hop() Hop {
+	h, err := ParseHop(s.Host)
+	if err != nil {
+		h = Hop{Host: s.Host} // Validate has said so
+	}
+	if s.Port != 0 {
+		h.Port = s.Port
+	}
+	if s.User != "" {
+		h.User = s.User
+	}
+	return h
 }
 
 func (s *Source) auth(dir string, configured bool) Auth {

@@ -20,7 +20,7 @@ import (
 
 func catalog() builder.Catalog {
 	return builder.Catalog{
-		Sources:      map[string]func() builder.Source{"ssh": ssh.NewSource},
+		Sources:      map[string]func() builder.Source{"ssh": ssh.NewSource(nil)},
 		Provisioners: provisioners.All(provisioners.Deps{}),
 	}
 }
@@ -47,7 +47,7 @@ func TestATemplateRunsOnAMachineThatExists(t *testing.T) {
 variables:
   password: {default: s3cret, sensitive: true}
 source:
-  ssh: {host: %s, port: %d, user: deploy, key: %s, known_hosts: %s, sudo: true, sudo_password: "${{ var.password }}"}
+  ssh: {host: "deploy@%s:%d", key: %s, known_hosts: %s, sudo: true, sudo_password: "${{ var.password }}"}
 steps:
   - run: id -u >/run/who
   - copy: {from: motd, to: /run/motd}
@@ -110,6 +110,9 @@ func TestASourceThatCannotWorkIsRefused(t *testing.T) {
 		{"ssh: {host: x, jump: [\"u@h:x\"]}", "[USER@]HOST[:PORT]"},
 		{"ssh: {host: x, sudo: [a]}", "want true, false or a name"},
 		{"ssh: {host: x, hots: y}", "hots"},
+		{"ssh: {host: \"x:y\"}", "[USER@]HOST[:PORT]"},
+		{"ssh: {host: \"admin@x\", user: root}", "host names another"},
+		{"ssh: {host: \"x:2222\", port: 22}", "host names another"},
 	} {
 		_, _, ds := compile(t, t.TempDir(), "name: n\nsource:\n  "+tc.source+"\nsteps: [{run: \"true\"}]\n", nil)
 		if err := ds.Err(); err == nil || !strings.Contains(err.Error(), tc.want) {

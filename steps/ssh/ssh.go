@@ -46,6 +46,9 @@ type Config struct {
 
 	Ciphers, KeyExchanges, MACs []string // empty: safe defaults
 
+	// Passphrase is asked for that of an encrypted key that came without one,
+	// and returns one that opens it; nil: such a key is an error.
+	Passphrase func(ctx context.Context, k Key) (string, error)
 	// Log is told what Connect waits for; it may be nil.
 	Log func(format string, args ...any)
 	// Console returns what the machine has written to its console, for the
