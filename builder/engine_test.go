@@ -457,14 +457,19 @@ func TestCancelReleasesEverything(t *testing.T) {
 	c.wait["slow"] = make(chan struct{})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	e := c.engine(new(buildertest.Memory))
+	stopped := false
 	e.Sink = sinkFunc(func(ev builder.Event) {
 		if ev.Type == builder.StepStarted && ev.Phase == builder.Provision {
 			cancel(errors.New("interrupted"))
 		}
+		stopped = stopped || ev.Type == builder.StepFailed && ev.Stopped
 	})
 	_, err := e.Run(ctx, "r1", &builder.Plan{Builds: []builder.Build{build("a", "vm", []string{"slow"})}})
 	if err == nil || !strings.Contains(err.Error(), "interrupted") {
 		t.Errorf("error %v, want the cause", err)
+	}
+	if !stopped {
+		t.Error("the step is told as one that failed")
 	}
 	if n := c.count("machine"); n != 0 {
 		t.Errorf("%d machines left", n)

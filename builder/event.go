@@ -21,7 +21,7 @@ const (
 	StepCached      EventType = "step.cached"      // Build, Step, Phase, Kind, Text, Pos
 	StepSkipped     EventType = "step.skipped"     // Build, Step, Text: why
 	StepDone        EventType = "step.done"        // Build, Step, Outcome or Published, Elapsed
-	StepFailed      EventType = "step.failed"      // Build, Step, Err, Hint, Pos, Elapsed
+	StepFailed      EventType = "step.failed"      // Build, Step, Err, Hint, Pos, Elapsed, Stopped
 	ResourceCreated EventType = "resource.created" // Build, Step, Resource
 	ResourceDeleted EventType = "resource.deleted" // Build, Step, Resource
 	Notice          EventType = "notice"           // Text, Hint: something the user should know
@@ -42,6 +42,7 @@ type Event struct {
 	Stream    string        `json:"stream,omitempty"` // "stdout", "stderr", or "" for bake's own words
 	Err       string        `json:"err,omitempty"`
 	Hint      string        `json:"hint,omitempty"`
+	Stopped   bool          `json:"stopped,omitempty"` // the step did not fail: the run was stopped
 	Pos       templates.Pos `json:"pos,omitzero"`
 	Elapsed   time.Duration `json:"elapsed,omitempty"` // nanoseconds
 	Progress  *Progress     `json:"progress,omitempty"`

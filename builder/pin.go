@@ -3,6 +3,7 @@ package builder
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -19,26 +20,22 @@ const pinners = 8
 // Pin completes a compiled plan: names that move become digests and ids, input
 // files become hashes, every step gets its key. It only reads. A source that
 // is pinned already (PinAs) is not looked up again. run makes the keys of
-// steps that must never be taken from the cache.
+// steps that must never be taken from the cache. The error joins those of all
+// builds, so that one run tells all that is wrong; each is a *StepError.
 func (e *Engine) Pin(ctx context.Context, run RunID, p *Plan) error {
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(pinners)
 	// The plan stays as it is until all is known: looking up one build's source
 	// reads others, down to the one that it stands on.
 	pinned := slices.Clone(p.Builds)
-	for i := range pinned {
-		b := &pinned[i]
+	err := all(pinned, func(b *Build) error {
 		if !b.makes() || b.Pin.Digest != "" {
-			continue
-		}
-		g.Go(func() error {
-			if err := e.pinSource(gctx, p, b); err != nil {
-				return fmt.Errorf("%s: %w", b.Name, &StepError{Step: b.Steps[0], Err: err})
-			}
 			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
+		}
+		if err := e.pinSource(ctx, p, b); err != nil {
+			return fmt.Errorf("%s: %w", b.Name, &StepError{Step: b.Steps[0], Err: err})
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	copy(p.Builds, pinned)
@@ -106,26 +103,37 @@ func (c Catalog) Makes(p *Plan, kind ArtifactKind) bool {
 
 // vet asks the sources that can tell whether their builds can work.
 func (e *Engine) vet(ctx context.Context, p *Plan) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(pinners)
-	for _, b := range p.Builds {
+	return all(p.Builds, func(b *Build) error {
 		if !b.makes() {
-			continue
+			return nil
 		}
+		src, err := e.source(p, *b, e.Env)
+		if err != nil {
+			return err
+		}
+		if v, ok := src.(Vetter); ok {
+			if err := v.Vet(ctx, p, *b); err != nil {
+				return &StepError{Step: b.Steps[0], Err: err}
+			}
+		}
+		return nil
+	})
+}
+
+// all calls do for each build, some at once, and joins the errors in the
+// builds' order.
+func all(builds []Build, do func(*Build) error) error {
+	var g errgroup.Group
+	g.SetLimit(pinners)
+	errs := make([]error, len(builds))
+	for i := range builds {
 		g.Go(func() error {
-			src, err := e.source(p, b, e.Env)
-			if err != nil {
-				return err
-			}
-			if v, ok := src.(Vetter); ok {
-				if err := v.Vet(ctx, p, b); err != nil {
-					return &StepError{Step: b.Steps[0], Err: err}
-				}
-			}
+			errs[i] = do(&builds[i])
 			return nil
 		})
 	}
-	return g.Wait()
+	_ = g.Wait()
+	return errors.Join(errs...)
 }
 
 // runs reports whether the build changes or tests a machine, so that it has to

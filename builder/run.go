@@ -270,6 +270,7 @@ func (r *runner) failed(ctx context.Context, res result) error {
 	ev := Event{Type: StepFailed, Err: res.err.Error(), Hint: Hint(res.err), Elapsed: res.elapsed}
 	if ctx.Err() != nil {
 		ev.Hint = ""
+		ev.Stopped = errors.Is(res.err, context.Canceled) || errors.Is(res.err, context.Cause(ctx))
 	}
 	r.emit(res.step, ev)
 	return err

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"time"
@@ -85,8 +84,7 @@ func (r *Run) applyStep(s *Step, e builder.Event) {
 // fail ends a step and, unless the template says otherwise, its build.
 func (s *Step) fail(e builder.Event) {
 	s.Status, s.Elapsed, s.Err, s.Hint = Failed, e.Elapsed, e.Err, e.Hint
-	// An event has the text of an error only.
-	if strings.HasSuffix(e.Err, context.Canceled.Error()) {
+	if e.Stopped {
 		s.Status, s.Hint = Interrupted, ""
 	}
 	if !e.Pos.IsZero() {

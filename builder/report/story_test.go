@@ -179,7 +179,7 @@ func stoppedStory() *story {
 	s.wait(2 * time.Second)
 	s.add(builder.Event{Type: builder.Notice, Text: "stopping; a second Ctrl-C stops at once"})
 	for _, b := range []string{"api", "web"} {
-		s.add(builder.Event{Type: builder.StepFailed, Step: builder.StepID(b + "/provision/0"), Elapsed: 2 * time.Second, Err: "running the script: context canceled"})
+		s.add(builder.Event{Type: builder.StepFailed, Step: builder.StepID(b + "/provision/0"), Elapsed: 2 * time.Second, Err: "running the script: interrupted", Stopped: true})
 	}
 	s.add(builder.Event{Type: builder.RunDone, Elapsed: 2100 * time.Millisecond, Err: "interrupted"})
 	return s

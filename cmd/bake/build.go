@@ -152,6 +152,8 @@ func (r *run) do(parent context.Context) (err error) {
 		return r.tell(err)
 	}
 	engine := r.engine(j, sink)
+	parent, unwatch := whileRead(parent)
+	defer unwatch()
 	ctx, stop := interruptible(parent, func() { r.stopNow(sink, j) })
 	defer context.AfterFunc(ctx, func() {
 		if errors.Is(context.Cause(ctx), errInterrupted) {
@@ -227,11 +229,38 @@ func (r *run) pin(ctx context.Context, engine *builder.Engine, sink builder.Sink
 	err := engine.Pin(ctx, r.id, plan)
 	started() // the display names what builds start from
 	if err != nil {
-		if se, ok := errors.AsType[*builder.StepError](err); ok {
-			sink.Emit(builder.Event{Time: r.now(), Run: r.id, Type: builder.StepFailed, Build: se.Step.ID.Build(), Step: se.Step.ID,
-				Phase: se.Step.Phase, Kind: se.Step.Kind, Text: se.Step.Name, Pos: se.Step.Pos, Err: se.Err.Error(), Hint: builder.Hint(err)})
-		}
+		r.tellLookups(ctx, sink, err)
 		return err
+	}
+	return nil
+}
+
+// tellLookups tells of each source that could not be looked up.
+func (r *run) tellLookups(ctx context.Context, sink builder.Sink, err error) {
+	for _, se := range stepErrors(err) {
+		ev := builder.Event{Time: r.now(), Run: r.id, Type: builder.StepFailed, Build: se.Step.ID.Build(), Step: se.Step.ID,
+			Phase: se.Step.Phase, Kind: se.Step.Kind, Text: se.Step.Name, Pos: se.Step.Pos, Err: se.Err.Error(), Hint: builder.Hint(se.Err),
+			Stopped: ctx.Err() != nil}
+		if ev.Stopped {
+			ev.Hint = ""
+		}
+		sink.Emit(ev)
+	}
+}
+
+// stepErrors returns every step's error in err, in its order.
+func stepErrors(err error) []*builder.StepError {
+	switch e := err.(type) {
+	case *builder.StepError:
+		return []*builder.StepError{e}
+	case interface{ Unwrap() []error }:
+		var all []*builder.StepError
+		for _, one := range e.Unwrap() {
+			all = append(all, stepErrors(one)...)
+		}
+		return all
+	case interface{ Unwrap() error }:
+		return stepErrors(e.Unwrap())
 	}
 	return nil
 }

@@ -51,11 +51,11 @@ func (a *app) plan(parent context.Context, file string, detailed bool) error {
 	engine := &builder.Engine{Catalog: w.catalog, Journal: noJournal{}, Sink: noSink{}, Env: r.loaded.template.Env}
 	plan := r.loaded.plan
 	if err := engine.Pin(ctx, r.id, plan); err != nil {
-		return planError(ctx, err)
+		return a.planError(ctx, err)
 	}
 	made, err := engine.Made(ctx, r.id, plan)
 	if err != nil {
-		return planError(ctx, err)
+		return a.planError(ctx, err)
 	}
 	if a.flags.output == "json" {
 		enc := json.NewEncoder(a.stdout)
@@ -73,16 +73,28 @@ func (a *app) plan(parent context.Context, file string, detailed bool) error {
 	return err
 }
 
-// planError says where in the template what could not be looked up stands, and
-// nothing if it was the user who ended it.
-func planError(ctx context.Context, err error) error {
+// planError says where in the template what could not be looked up stands, for
+// each source, and nothing if it was the user who ended it.
+func (a *app) planError(ctx context.Context, err error) error {
 	if errors.Is(context.Cause(ctx), errInterrupted) {
 		return errInterrupted
 	}
-	if se, ok := errors.AsType[*builder.StepError](err); ok && se.Step.Pos.Line > 0 {
-		return &hinted{fmt.Errorf("%s: %s: %w", se.Step.Pos, se.Step.Name, se.Err), builder.Hint(se.Err)}
+	failed := stepErrors(err)
+	if len(failed) == 0 {
+		return err
 	}
-	return err
+	told := map[string]bool{} // what several builds share is told once
+	for _, se := range failed {
+		text := fmt.Sprintf("%s: %v", se.Step.Name, se.Err)
+		if se.Step.Pos.Line > 0 {
+			text = se.Step.Pos.String() + ": " + text
+		}
+		if !told[text] {
+			exitCode(&hinted{errors.New(text), builder.Hint(se.Err)}, a.stderr, a.color())
+		}
+		told[text] = true
+	}
+	return exitError(runCode(err))
 }
 
 func toBuild(p *builder.Plan, made map[string]builder.Artifact) bool {

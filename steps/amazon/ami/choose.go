@@ -16,6 +16,7 @@ import (
 
 	"bake/internal/lazyregexp"
 	"bake/steps/amazon"
+	"bake/templates"
 )
 
 // owners are the accounts of well-known publishers.
@@ -32,9 +33,17 @@ func owners() map[string]string {
 
 var accountID = lazyregexp.New(`^[0-9]{12}$`)
 
+// aliases are AWS's own names of owners.
+func aliases() []string { return []string{"self", "amazon", "aws-marketplace", "aws-backup-vault"} }
+
+// nearestOwner is the owner whose mistyped name it may be, or "".
+func nearestOwner(name string) string {
+	return templates.Nearest(name, slices.AppendSeq(aliases(), maps.Keys(owners())))
+}
+
 // ownerOf is an owner as DescribeImages takes it.
 func ownerOf(name string) (string, error) {
-	if slices.Contains([]string{"self", "amazon", "aws-marketplace", "aws-backup-vault"}, name) || accountID.MatchString(name) {
+	if slices.Contains(aliases(), name) || accountID.MatchString(name) {
 		return name, nil
 	}
 	if id, ok := owners()[strings.ToLower(name)]; ok {

@@ -3,6 +3,7 @@
 package ami
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -150,7 +151,12 @@ func (c Choice) check(b templates.Block) templates.Diagnostics {
 			if at.IsList() {
 				at = at.At(itoa(i))
 			}
-			ds = append(ds, at.Errorf("%v", err))
+			d := at.Errorf("%v", err)
+			if near := nearestOwner(o); near != "" {
+				d = at.Errorf("owner %q is not known", o)
+				d.Hint = fmt.Sprintf("did you mean %q?", near)
+			}
+			ds = append(ds, d)
 		}
 	}
 	return ds

@@ -132,7 +132,21 @@ func (e *TypeError) Error() string {
 
 // Hint says what to do.
 func (e *TypeError) Hint() string {
+	if e.Has == nil {
+		if near := nearestType(e.Type); near != "" && near != e.Type {
+			return "did you mean " + near + "?"
+		}
+	}
 	return "name a type that fits in machine: type:, like " + DefaultType(e.Arch)
+}
+
+// nearestType is the type of AWS's that a mistyped one is most like, or "".
+func nearestType(kind string) string {
+	var known []string
+	for _, t := range types.InstanceType("").Values() {
+		known = append(known, string(t))
+	}
+	return templates.Nearest(kind, known)
 }
 
 // checkTypes holds the types against the image's architecture. A caller who
