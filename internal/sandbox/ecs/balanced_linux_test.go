@@ -65,6 +65,7 @@ func (w *world) update(td string, change func(*sdk.UpdateServiceInput)) {
 }
 
 func TestAServiceBehindALoadBalancerIsJudgedByItsTargetsHealth(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	w.cluster()
 	group := w.group("web")

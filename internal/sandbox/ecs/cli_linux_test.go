@@ -15,6 +15,7 @@ import (
 // TestTheAWSCLIDrivesAll goes the way of a release by hand: role, cluster,
 // definition, service, a broken version that is rolled back, a task, its logs.
 func TestTheAWSCLIDrivesAll(t *testing.T) {
+	t.Parallel()
 	need.Root(t)
 	s := sandboxtest.Start(t)
 	aws := func(args ...string) string {

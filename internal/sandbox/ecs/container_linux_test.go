@@ -31,6 +31,7 @@ func second(in *sdk.RegisterTaskDefinitionInput, name, script string) *types.Con
 }
 
 func TestContainersHaveWhatTheirDefinitionSays(t *testing.T) {
+	t.Parallel()
 	const arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf"
 	w := newWorld(t, ecs.Deps{Secrets: values{arn: "hunter2"}, Parameters: values{"/app/mode": "fast"}})
 	w.cluster()
@@ -101,6 +102,7 @@ func TestContainersHaveWhatTheirDefinitionSays(t *testing.T) {
 }
 
 func TestHealthChecksRunInTheContainer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	w.cluster()
 	td := w.define("web", w.push("v1", "sh", "-c", "touch /well; sleep 600"), func(in *sdk.RegisterTaskDefinitionInput) {
@@ -129,6 +131,7 @@ func TestHealthChecksRunInTheContainer(t *testing.T) {
 }
 
 func TestRunTaskWithAClientTokenRunsOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	w.cluster()
 	td := w.define("job", w.push("v1", "sleep", "600"), nil)

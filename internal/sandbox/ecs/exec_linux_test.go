@@ -30,6 +30,7 @@ func input(sequence uint64, payloadType uint32, payload string) []byte {
 }
 
 func TestExecuteCommandReachesAContainerThatRuns(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	w.cluster()
 	td := w.define("web", w.push("v1", "sleep", "600"), func(in *sdk.RegisterTaskDefinitionInput) {

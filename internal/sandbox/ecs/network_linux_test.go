@@ -61,6 +61,7 @@ func (w *world) page(url string) string {
 }
 
 func TestTasksHaveAddressesOfTheirOwnAndTheirContainersShareOne(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	w.cluster()
 	td := w.define("web", w.push("web", "sh", "-c", web), func(in *sdk.RegisterTaskDefinitionInput) {
@@ -86,6 +87,7 @@ func TestTasksHaveAddressesOfTheirOwnAndTheirContainersShareOne(t *testing.T) {
 }
 
 func TestBridgeModeMapsPorts(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	w.cluster()
 	_, err := w.ecs.RegisterContainerInstance(t.Context(), &sdk.RegisterContainerInstanceInput{Cluster: aws.String("prod")})
@@ -106,6 +108,7 @@ func TestBridgeModeMapsPorts(t *testing.T) {
 }
 
 func TestWithoutAnInstanceThereIsNoRoom(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	w.cluster()
 	td := w.define("ec2", w.push("v1", "sleep", "60"), func(in *sdk.RegisterTaskDefinitionInput) {

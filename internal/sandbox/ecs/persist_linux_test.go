@@ -12,6 +12,7 @@ import (
 )
 
 func TestAServiceComesBackAfterARestart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	w.cluster()
 	w.serve("web", w.define("web", w.push("v1", "sleep", "600"), nil), 1, nil)

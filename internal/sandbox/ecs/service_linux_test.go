@@ -13,6 +13,7 @@ import (
 )
 
 func TestAServiceRollsToANewRevisionAndBackFromOneThatCrashes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{Settle: 2 * time.Second}) // a busy machine takes its time to crash
 	w.cluster()
 	good := w.define("web", w.push("v1", "sleep", "600"), nil)

@@ -37,6 +37,7 @@ func (w *world) says(url, want string) {
 }
 
 func TestEveryStrategyMovesTrafficToTheNewRevisionAndBackFromABadOne(t *testing.T) {
+	t.Parallel()
 	for _, d := range []types.DeploymentConfiguration{
 		{Strategy: types.DeploymentStrategyBlueGreen},
 		{Strategy: types.DeploymentStrategyCanary, CanaryConfiguration: &types.CanaryConfiguration{CanaryPercent: aws.Float64(10), CanaryBakeTimeInMinutes: aws.Int32(1)}},
@@ -63,6 +64,7 @@ func TestEveryStrategyMovesTrafficToTheNewRevisionAndBackFromABadOne(t *testing.
 }
 
 func TestAPauseHookWaitsForAnAnswer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	url := w.staged(types.DeploymentConfiguration{Strategy: types.DeploymentStrategyBlueGreen})
 	pause := func(in *sdk.UpdateServiceInput) {
@@ -102,6 +104,7 @@ func TestAPauseHookWaitsForAnAnswer(t *testing.T) {
 }
 
 func TestStoppingADeploymentGoesBackOrStaysAsItIs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	w.cluster()
 	good := w.define("web", w.push("v1", "sleep", "600"), nil)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestATaskReallyRunsAndItsExitCodeAndLogsAreTold(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	w.cluster()
 	td := w.define("job", w.push("job", "sh", "-c", "echo out $FROM $A $PWD; echo err >&2; exit 3"), func(in *sdk.RegisterTaskDefinitionInput) {
@@ -31,6 +32,7 @@ func TestATaskReallyRunsAndItsExitCodeAndLogsAreTold(t *testing.T) {
 }
 
 func TestWhatKeepsATaskFromStartingIsTold(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	w.cluster()
 	image := w.push("ok", "sleep", "60")
@@ -61,6 +63,7 @@ func TestWhatKeepsATaskFromStartingIsTold(t *testing.T) {
 }
 
 func TestStopTaskSignalsAndKeepsTheReason(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	w.cluster()
 	arn := w.run(w.define("web", w.push("trap", "sh", "-c", "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.05; done"), nil), nil)

@@ -14,6 +14,7 @@ import (
 )
 
 func TestATaskDefinitionIsDescribedWithAllDefaults(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	arn := w.define("web", "123456789012.dkr.ecr.eu-west-1.amazonaws.com/web:1", func(in *sdk.RegisterTaskDefinitionInput) {
 		in.Cpu, in.Memory = aws.String(".25 vCPU"), aws.String("0.5 GB")
@@ -64,6 +65,7 @@ func TestATaskDefinitionIsDescribedWithAllDefaults(t *testing.T) {
 }
 
 func TestTaskDefinitionsThatCannotBeAreRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	for want, change := range map[string]func(*sdk.RegisterTaskDefinitionInput){
 		"No Fargate configuration exists for given values: 256 CPU, 8192 memory": func(in *sdk.RegisterTaskDefinitionInput) { in.Memory = aws.String("8192") },
@@ -108,6 +110,7 @@ func TestTaskDefinitionsThatCannotBeAreRefused(t *testing.T) {
 }
 
 func TestRevisionsAreListedDeregisteredAndNeverNumberedTwice(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, ecs.Deps{})
 	var arns []string
 	for range 3 {
