@@ -26,6 +26,7 @@ func (w *world) client() *ecs.Client {
 }
 
 func TestAServiceThatScalesByItselfKeepsItsNumber(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.mustDeploy(w.output(w.push("v1", good), ""))
 	_, err := applicationautoscaling.NewFromConfig(sandboxtest.Config(w.sandbox, w.region)).RegisterScalableTarget(t.Context(), &applicationautoscaling.RegisterScalableTargetInput{
@@ -44,6 +45,7 @@ func TestAServiceThatScalesByItselfKeepsItsNumber(t *testing.T) {
 }
 
 func TestTasksBehindALoadBalancerAreDeployedAndTheirHealthShown(t *testing.T) {
+	t.Parallel()
 	w := newPacedWorld(t, 0.03)
 	s := w.surroundings()
 	serve := "echo ok >index.html; exec busybox httpd -f -p 8080"
@@ -72,6 +74,7 @@ func TestTasksBehindALoadBalancerAreDeployedAndTheirHealthShown(t *testing.T) {
 // TestAnImageThatARegistryHoldsIsDeployed: bake release hands it on; no output
 // before pushed it.
 func TestAnImageThatARegistryHoldsIsDeployed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	image := w.push("v1", good)
 	config := strings.Replace(w.output(image, ""), "image: "+image+"\n", "", 1)
@@ -87,6 +90,7 @@ func TestAnImageThatARegistryHoldsIsDeployed(t *testing.T) {
 }
 
 func TestSeveralContainersGetTheirImages(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	two := strings.NewReplacer("- name: api\n", "- name: proxy\n      essential: false\n    - name: api\n", "image: "+w.registry+"/api:v1\n", "images: {api: '"+w.push("v1", good)+"', proxy: '"+w.push("proxy", good)+"'}\n").Replace(w.output(w.registry+"/api:v1", ""))
 	w.mustDeploy(two)
@@ -108,6 +112,7 @@ func TestSeveralContainersGetTheirImages(t *testing.T) {
 // The rows of libcloud's driver that have no command of their own above.
 
 func TestTasksOfAnyClusterAndStateAreListedStoppedAndRead(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.mustDeploy(w.output(w.push("v1", good), ""))
 	c := w.client()
@@ -143,6 +148,7 @@ func TestTasksOfAnyClusterAndStateAreListedStoppedAndRead(t *testing.T) {
 
 // TestFailuresOfRunTaskAreErrors: libcloud ignores failures[].
 func TestFailuresOfRunTaskAreErrors(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	_, told, err := w.deploy("region: " + w.region + "\ncluster: prod\nlaunch_type: EC2\nverify: {skip: [all]}\nbefore: [{command: [echo, hi]}]\n" +
 		"task_definition: {family: batch, containerDefinitions: [{name: batch, image: '" + w.push("v1", good) + "', memory: 64}]}\n")
@@ -152,6 +158,7 @@ func TestFailuresOfRunTaskAreErrors(t *testing.T) {
 }
 
 func TestAWrongPlatformIsRefusedBeforeAnythingChanges(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	_, told, err := w.deploy(w.output(w.push("v1", good), "platform: linux/arm64\n"))
 	if err == nil || !strings.Contains(err.Error(), "is not made for linux/arm64") || w.revisions("api") != 0 {
@@ -160,6 +167,7 @@ func TestAWrongPlatformIsRefusedBeforeAnythingChanges(t *testing.T) {
 }
 
 func TestAServiceThatExistsBecomesATemplateThatChangesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.mustDeploy(w.output(w.push("v1", good), ""))
 	files, err := w.client().Init(t.Context(), "api", "api.task.json")
@@ -175,6 +183,7 @@ func TestAServiceThatExistsBecomesATemplateThatChangesNothing(t *testing.T) {
 }
 
 func TestDestroyingWaitsAndWhatIsNotThereIsNamed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.mustDeploy(w.output(w.push("v1", good), ""))
 	c := w.client()

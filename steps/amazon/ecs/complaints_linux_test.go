@@ -42,6 +42,7 @@ func TestATimeoutNamesTheDeploymentAndLeavesIt(t *testing.T) {
 
 // TestAnInterruptAsksTheServiceToGoBack: ecspresso 341, 374, 663.
 func TestAnInterruptAsksTheServiceToGoBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.mustDeploy(w.output(w.push("v1", good), patient))
 	sick := strings.Replace(w.output(w.push("v2", good), patient), "- name: api\n", "- name: api\n      healthCheck: {command: [CMD-SHELL, exit 1], interval: 300, retries: 10, startPeriod: 300}\n", 1)
@@ -67,6 +68,7 @@ func TestAnInterruptAsksTheServiceToGoBack(t *testing.T) {
 
 // TestTheSecondDeployerWaitsOrIsRefused: two pipelines at once.
 func TestTheSecondDeployerWaitsOrIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newPacedWorld(t, 0.05)
 	w.mustDeploy(w.output(w.push("v1", good), ""))
 	two, three := w.output(w.push("v2", good), ""), w.push("v3", good)
@@ -100,6 +102,7 @@ func TestTheSecondDeployerWaitsOrIsRefused(t *testing.T) {
 // TestTwoDeployersAtTheSameMomentAreBothTold holds both back until both have
 // seen that nobody deploys: ECS has no lock, and lets the last one win.
 func TestTwoDeployersAtTheSameMomentAreBothTold(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.mustDeploy(w.output(w.push("v1", good), ""))
 	var both sync.WaitGroup
@@ -139,6 +142,7 @@ func TestTwoDeployersAtTheSameMomentAreBothTold(t *testing.T) {
 // TestARollbackGoesToTheLastGoodRevisionNotTheOneBefore: fabfuel 185 (which
 // deregistered the one in use), ecspresso rollback (the previous number).
 func TestARollbackGoesToTheLastGoodRevisionNotTheOneBefore(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.mustDeploy(w.output(w.push("v1", good), ""))
 	if _, told, err := w.deploy(checked(w.output(w.push("v2", bad), ""))); err == nil {
@@ -160,6 +164,7 @@ func TestARollbackGoesToTheLastGoodRevisionNotTheOneBefore(t *testing.T) {
 
 // TestAFirstDeploymentThatFailsLeavesNothing: there is nothing to go back to.
 func TestAFirstDeploymentThatFailsLeavesNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	_, told, err := w.deploy(checked(w.output(w.push("v1", bad), patient)))
 	failed := w.wantOutcome(err, told, ecs.Failed)
@@ -176,6 +181,7 @@ func TestAFirstDeploymentThatFailsLeavesNothing(t *testing.T) {
 
 // TestAMigrationIsBelieved: fabfuel run does not show logs; exit codes count.
 func TestAMigrationIsBelieved(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.mustDeploy(w.output(w.push("v1", good), ""))
 	_, told, err := w.deploy(w.output(w.push("v2", good), "before:\n  - {name: migrate, command: 'echo creating users; echo no such column; exit 4'}\n"))
@@ -193,6 +199,7 @@ func TestAMigrationIsBelieved(t *testing.T) {
 
 // TestNotWaitingSaysSo: silinternational, fabfuel --no-wait.
 func TestNotWaitingSaysSo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.mustDeploy(w.output(w.push("v1", good), ""))
 	p := w.mustDeploy(w.output(w.push("v2", good), "wait: 0s\n"))

@@ -12,6 +12,7 @@ import (
 )
 
 func TestDeployMakesAServiceThenOnlyWhatDiffers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	one := w.output(w.push("v1", good), "")
 	p := w.mustDeploy(one)
@@ -46,6 +47,7 @@ func checked(config string) string {
 const patient = "deployment: {circuit_breaker: {count: 100}}\n"
 
 func TestADeploymentThatKeepsCrashingIsAskedToGoBackAndExplained(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.mustDeploy(w.output(w.push("v1", good), patient))
 	_, told, err := w.deploy(checked(w.output(w.push("v2", bad), patient)))
@@ -67,6 +69,7 @@ func TestADeploymentThatKeepsCrashingIsAskedToGoBackAndExplained(t *testing.T) {
 }
 
 func TestARollbackByTheCircuitBreakerIsNoSuccess(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.mustDeploy(w.output(w.push("v1", good), ""))
 	_, told, err := w.deploy(checked(w.output(w.push("v2", bad), "give_up: 0\n")))

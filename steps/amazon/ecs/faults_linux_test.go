@@ -25,6 +25,7 @@ func withCount(config string) string { return strings.Replace(config, "desired_c
 // deployment succeeds all the same, or says that it did not and succeeds when
 // it is done again; nothing is made twice and no task is left over.
 func TestEveryCallOfADeployMayGoWrong(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}

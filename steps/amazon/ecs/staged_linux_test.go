@@ -105,6 +105,7 @@ func (s *shop) tells(told string, want ...string) {
 // TestTheStagesOfADeploymentAreTold follows one service through a canary, a
 // linear and a blue/green deployment, the last of which goes back.
 func TestTheStagesOfADeploymentAreTold(t *testing.T) {
+	t.Parallel()
 	s := newShop(t, 0.04)
 	s.mustDeploy(s.config("v1", shopServes, "strategy: blue_green"))
 	seen := map[string]map[string]int32{}
@@ -148,6 +149,7 @@ const paused = "strategy: blue_green, hooks: [{targetType: PAUSE, lifecycleStage
 // TestAPausedDeploymentGoesOnOrBackWhenItIsTold answers a PAUSE hook while
 // test traffic goes to the new tasks, once with CONTINUE and once with ROLLBACK.
 func TestAPausedDeploymentGoesOnOrBackWhenItIsTold(t *testing.T) {
+	t.Parallel()
 	s := newShop(t, 0)
 	s.mustDeploy(s.config("v1", shopServes, "strategy: blue_green"))
 	c := s.client()
@@ -194,6 +196,7 @@ func TestAPausedDeploymentGoesOnOrBackWhenItIsTold(t *testing.T) {
 
 // TestAStageThatIsInterruptedGoesBack interrupts a deployment at a hook.
 func TestAStageThatIsInterruptedGoesBack(t *testing.T) {
+	t.Parallel()
 	s := newShop(t, 0)
 	s.mustDeploy(s.config("v1", shopServes, "strategy: blue_green"))
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -225,6 +228,7 @@ func (w *world) alarm(name string, state cwtypes.StateValue) {
 // TestAnAlarmRollsADeploymentBackAndIsNamed lets an alarm go off while the new
 // tasks serve already, in a rolling deployment and in a bake time.
 func TestAnAlarmRollsADeploymentBackAndIsNamed(t *testing.T) {
+	t.Parallel()
 	for name, deployment := range map[string]string{"rolling": "alarms: [errors, slow]", "blue/green": "strategy: blue_green, bake_time: 10m, alarms: [errors, slow]"} {
 		t.Run(name, func(t *testing.T) {
 			s := newShop(t, 0.05)

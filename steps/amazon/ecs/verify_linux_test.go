@@ -76,6 +76,7 @@ func (w *world) surroundings() surroundings {
 // TestThePreflightFindsWhatWouldNotWork breaks one thing at a time
 // (ecspresso verify, and what it does not look at: subnets, quotas, alarms).
 func TestThePreflightFindsWhatWouldNotWork(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	s := w.surroundings()
 	image := w.push("v1", good)
@@ -152,6 +153,7 @@ func (w *world) wantNG(t *testing.T, config, kind, reason string) {
 
 // TestImagesWithoutATagAndByDigestAreFound: ecspresso 371, 908.
 func TestImagesWithoutATagAndByDigestAreFound(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.push("latest", good)
 	p := w.mustDeploy(w.output(w.registry+"/api", "wait: 0s\n"))

@@ -44,7 +44,6 @@ func newWorld(t *testing.T) *world { return newPacedWorld(t, 0) }
 func newPacedWorld(t *testing.T, pace float64) *world {
 	t.Helper()
 	need.Root(t)
-	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	s := sandboxtest.StartWith(t, sandbox.Options{Account: sandboxtest.Account, Pace: pace})
 	w := &world{
 		T: t, sandbox: s, registry: registrytest.Memory(t),
