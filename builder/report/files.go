@@ -18,11 +18,11 @@ import (
 // The files of a run, in its directory. Both only ever grow; a run that is
 // resumed goes on in the same files.
 const (
-	// EventsFile has the run's events as JSON, one a line, but for log lines
+	// eventsFile has the run's events as JSON, one a line, but for log lines
 	// and unfinished progress.
-	EventsFile = "events.jsonl"
-	// LogsDir has a text file for each step that said anything: see LogFile.
-	LogsDir = "logs"
+	eventsFile = "events.jsonl"
+	// logsDir has a text file for each step that said anything: see LogFile.
+	logsDir = "logs"
 )
 
 // LogFile returns the name, below the run's directory, of the file that holds
@@ -33,7 +33,7 @@ func LogFile(id builder.StepID) string {
 	if !ok {
 		rest = "step"
 	}
-	return filepath.Join(LogsDir, fileName(build), fileName(strings.ReplaceAll(rest, "/", "-"))+".log")
+	return filepath.Join(logsDir, fileName(build), fileName(strings.ReplaceAll(rest, "/", "-"))+".log")
 }
 
 // fileName makes a name safe as one path element. Names that had to be changed
@@ -60,7 +60,7 @@ func NewFiles(dir string) (Sink, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the run's directory: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, EventsFile), os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, eventsFile), os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening the event log: %w", err)
 	}

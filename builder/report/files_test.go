@@ -64,7 +64,7 @@ func TestTheLogOfAStepHoldsItsLinesAsTheyWere(t *testing.T) {
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Error(diff)
 	}
-	if info, err := os.Stat(filepath.Join(dir, EventsFile)); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(dir, eventsFile)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the event log: %v, %v; want it for its owner only", info.Mode(), err)
 	}
 }
@@ -96,7 +96,7 @@ func TestAKilledRunCanBeReadAndGoneOnWith(t *testing.T) {
 	whole := s.events
 	s.events = whole[:20]
 	keep(t, dir, s)
-	torn, err := os.OpenFile(filepath.Join(dir, EventsFile), os.O_WRONLY|os.O_APPEND, 0)
+	torn, err := os.OpenFile(filepath.Join(dir, eventsFile), os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestLogFilesStayInTheirDirectoryAndApart(t *testing.T) {
 	seen := map[string]builder.StepID{}
 	for _, id := range []builder.StepID{"web/provision/2", "../../etc/passwd", "..", "/", "", "a/b", "a b/c", "a_b/c", "ä/c", "ö/c", builder.StepID(strings.Repeat("x", 300) + "/y")} {
 		name := LogFile(id)
-		if !filepath.IsLocal(name) || !strings.HasPrefix(name, LogsDir+"/") || len(filepath.Base(filepath.Dir(name))) > 120 {
+		if !filepath.IsLocal(name) || !strings.HasPrefix(name, logsDir+"/") || len(filepath.Base(filepath.Dir(name))) > 120 {
 			t.Errorf("%q has its log in %q", id, name)
 		}
 		if other, ok := seen[name]; ok {

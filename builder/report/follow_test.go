@@ -59,7 +59,7 @@ func TestFollowShowsWhatIsAddedUntilTheRunEnds(t *testing.T) {
 
 func TestFollowOfAStepThatIsNotThereSaysSoAtTheEnd(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, EventsFile), []byte("{}\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, eventsFile), []byte("{}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer

@@ -20,7 +20,7 @@ import (
 // did is Interrupted: it goes on in another process, or was killed. Torn lines,
 // as a kill leaves them, are passed over.
 func ReadRun(dir string) (*Run, error) {
-	f, err := os.Open(filepath.Join(dir, EventsFile))
+	f, err := os.Open(filepath.Join(dir, eventsFile))
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("run %s: %w", filepath.Base(dir), builder.ErrNotFound)

@@ -42,8 +42,8 @@ const (
 	Unreachable  = 3 // the agent cannot connect to the port
 )
 
-// MaxPayload is how many bytes one message carries.
-const MaxPayload = 1024
+// maxPayload is how many bytes one message carries.
+const maxPayload = 1024
 
 // An Opening is the first thing a client sends over the WebSocket, as JSON.
 type Opening struct {

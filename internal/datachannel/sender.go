@@ -101,10 +101,10 @@ func (s *Sender) Send(payloadType uint32, payload []byte) error {
 	return nil
 }
 
-// Write sends bytes, in messages of MaxPayload.
+// Write sends bytes, in messages of maxPayload.
 func (s *Sender) Write(p []byte) (int, error) {
-	for i := 0; i < len(p); i += MaxPayload {
-		if err := s.Send(Bytes, slices.Clone(p[i:min(i+MaxPayload, len(p))])); err != nil {
+	for i := 0; i < len(p); i += maxPayload {
+		if err := s.Send(Bytes, slices.Clone(p[i:min(i+maxPayload, len(p))])); err != nil {
 			return i, err
 		}
 	}

@@ -182,14 +182,14 @@ func (s *Selection) entry(name, rel string, info fs.FileInfo) (e Entry, ok bool,
 		return e, false, fmt.Errorf("%s: neither a file nor a directory nor a link; leave it out with an exclude pattern", name)
 	}
 	if !s.opts.KeepModes {
-		e.Mode = Normal(e.Mode)
+		e.Mode = normal(e.Mode)
 	}
 	return e, true, nil
 }
 
-// Normal returns the mode that files get on a machine unless their own is asked
+// normal returns the mode that files get on a machine unless their own is asked
 // for: only whether the owner may execute a file counts, as git has it.
-func Normal(mode fs.FileMode) fs.FileMode {
+func normal(mode fs.FileMode) fs.FileMode {
 	switch {
 	case mode&fs.ModeSymlink != 0:
 		return fs.ModeSymlink | 0o777

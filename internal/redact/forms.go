@@ -22,12 +22,12 @@ const (
 // addForms adds every form of the secret to set.
 func addForms(set map[string]bool, secret string) {
 	add := func(s string) {
-		if len(s) >= MinSecret {
+		if len(s) >= minSecret {
 			set[s] = true
 		}
 	}
 	whole := []string{secret}
-	if t := strings.TrimSpace(secret); t != secret && len(t) >= MinSecret {
+	if t := strings.TrimSpace(secret); t != secret && len(t) >= minSecret {
 		whole = append(whole, t)
 	}
 	if lines := strings.Split(secret, "\n"); len(lines) > 1 {

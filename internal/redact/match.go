@@ -7,7 +7,7 @@ import (
 )
 
 // A matcher finds any of many strings in a text. Each of them has at least
-// MinSecret bytes, so four bytes of the text and one bit of a small filter
+// minSecret bytes, so four bytes of the text and one bit of a small filter
 // rule out nearly every place where none begins.
 type matcher struct {
 	filter   [1 << 10]uint64     // one bit for each 16-bit hash of a form's first four bytes
@@ -23,7 +23,7 @@ func newMatcher(forms map[string]bool) *matcher {
 		m.buckets[key] = append(m.buckets[key], f)
 		h := hash(key)
 		m.filter[h>>6] |= 1 << (h & 63)
-		for n := 1; n < MinSecret; n++ {
+		for n := 1; n < minSecret; n++ {
 			m.prefixes[f[:n]] = true
 		}
 		m.longest = max(m.longest, len(f))
@@ -43,7 +43,7 @@ func hash(w uint32) uint32 { return w * 0x9E3779B1 >> 16 }
 // next returns the first place from i on where a form may begin, or is too
 // near the end to tell.
 func (m *matcher) next(s string, i int) int {
-	for ; i+MinSecret <= len(s); i++ {
+	for ; i+minSecret <= len(s); i++ {
 		h := hash(word(s, i))
 		if m.filter[h>>6]&(1<<(h&63)) != 0 {
 			return i
@@ -54,7 +54,7 @@ func (m *matcher) next(s string, i int) int {
 
 // at returns the length of the longest form that s begins with, or 0.
 func (m *matcher) at(s string) int {
-	if len(s) < MinSecret {
+	if len(s) < minSecret {
 		return 0
 	}
 	for _, f := range m.buckets[word(s, 0)] {
@@ -67,7 +67,7 @@ func (m *matcher) at(s string) int {
 
 // open reports whether s is the beginning of a longer form.
 func (m *matcher) open(s string) bool {
-	if len(s) < MinSecret {
+	if len(s) < minSecret {
 		return m.prefixes[s]
 	}
 	for _, f := range m.buckets[word(s, 0)] {
@@ -100,7 +100,7 @@ func (m *matcher) mask(out []byte, s string, covered int, end bool) ([]byte, str
 	i := 0
 	for {
 		i = m.next(s, i)
-		for !end && i < len(s) && len(s)-i < MinSecret && !m.prefixes[s[i:]] {
+		for !end && i < len(s) && len(s)-i < minSecret && !m.prefixes[s[i:]] {
 			i++
 		}
 		if i >= len(s) || !end && i >= open && m.open(s[i:]) {

@@ -15,9 +15,9 @@ import (
 // Mask is what stands in place of a secret.
 const Mask = "***"
 
-// MinSecret is the length in bytes of the shortest secret that is redacted. To
+// minSecret is the length in bytes of the shortest secret that is redacted. To
 // hide each "1" or "dev" would garble the log and, by the holes, tell the secret.
-const MinSecret = 4
+const minSecret = 4
 
 // A Redactor knows secrets and removes them from text. It is safe for
 // concurrent use; the zero Redactor knows none.
@@ -36,7 +36,7 @@ func New(secrets []string) *Redactor {
 
 // Add teaches r more secrets; writers that are open know them from their next
 // Write on. A secret r knows already costs next to nothing. Those shorter than
-// MinSecret are left alone: Add returns how many of them there were.
+// minSecret are left alone: Add returns how many of them there were.
 func (r *Redactor) Add(secrets ...string) (short int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -44,7 +44,7 @@ func (r *Redactor) Add(secrets ...string) (short int) {
 	for _, s := range secrets {
 		switch {
 		case r.known[s]:
-		case len(s) < MinSecret:
+		case len(s) < minSecret:
 			short++
 		default:
 			if r.known == nil {

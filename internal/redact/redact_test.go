@@ -210,7 +210,7 @@ func FuzzNoSplitShowsASecret(f *testing.F) {
 	f.Add("aaaa", "aaab", "aaaaaaab", uint16(2), uint8(3))
 	f.Add("line one\nline two\n", "abcd", "x line one\ny", uint16(9), uint8(2))
 	f.Fuzz(func(t *testing.T, one, two, noise string, at uint16, form uint8) {
-		if len(one) < MinSecret || len(one) > 100 || len(two) > 100 || strings.Contains(one+two, "*") {
+		if len(one) < minSecret || len(one) > 100 || len(two) > 100 || strings.Contains(one+two, "*") {
 			t.Skip()
 		}
 		set := map[string]bool{}

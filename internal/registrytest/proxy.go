@@ -215,13 +215,6 @@ func (s *TokenServer) issue(r *http.Request) *Fault {
 	return &Fault{Status: http.StatusOK, Body: string(body)}
 }
 
-// Issued returns how many tokens were given out.
-func (s *TokenServer) Issued() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.issued
-}
-
 // A Lock makes a registry ask for a user and a password, as ECR does, whose
 // password can run out at any time.
 type Lock struct {

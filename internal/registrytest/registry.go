@@ -35,12 +35,7 @@ http: {addr: "127.0.0.1:0"}
 // host and port. It ends with the test.
 func Docker(t testing.TB) (host string) {
 	t.Helper()
-	return DockerIn(t, t.TempDir())
-}
-
-// DockerIn is Docker with its store in dir.
-func DockerIn(t testing.TB, dir string) (host string) {
-	t.Helper()
+	dir := t.TempDir()
 	program := need.Tool(t, "docker-registry")
 	file := filepath.Join(dir, "config.yml")
 	if err := os.WriteFile(file, fmt.Appendf(nil, config, filepath.Join(dir, "store")), 0o600); err != nil {

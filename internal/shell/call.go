@@ -62,7 +62,7 @@ type Call struct {
 // command's own input follows; else nothing, and, without TTY, the stream ends.
 func (c Call) Stream() string {
 	head, rest := c.command()
-	head = "unset bake_e bake_l bake_p bake_n\n" + Exports(c.Env) + c.directory() + head
+	head = "unset bake_e bake_l bake_p bake_n\n" + exports(c.Env) + c.directory() + head
 	if c.Ahead {
 		head = staleCheck + head
 	}

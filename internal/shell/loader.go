@@ -57,7 +57,7 @@ func argv(text string, args []string) []string {
 }
 
 func prelude(env map[string]string) string {
-	lines := Exports(env)
+	lines := exports(env)
 	return fmt.Sprintf("%d\n%s", strings.Count(lines, "\n"), lines)
 }
 

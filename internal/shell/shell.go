@@ -30,8 +30,8 @@ func Join(words ...string) string {
 	return strings.Join(quoted, " ")
 }
 
-// Exports returns the lines of a POSIX shell that set and export env, sorted by name.
-func Exports(env map[string]string) string {
+// exports returns the lines of a POSIX shell that set and export env, sorted by name.
+func exports(env map[string]string) string {
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		fmt.Fprintf(&b, "export %s=%s\n", k, Quote(env[k]))

@@ -81,7 +81,7 @@ func Start(t testing.TB, o Options) *Server {
 	s := &Server{Host: "127.0.0.1", Port: freePort(t), Dir: directory(t), t: t, options: o}
 	s.keys()
 	s.accounts()
-	s.SetBootID("11111111-1111-4111-8111-111111111111")
+	s.setBootID("11111111-1111-4111-8111-111111111111")
 	if o.Delay > 0 {
 		s.Link = newLink(t, o.Delay)
 		s.Host, s.Port = s.Link.Far, 22
@@ -128,8 +128,8 @@ func (s *Server) ReplaceHostKey() {
 	s.write("host_key", text, 0o600)
 }
 
-// SetBootID says what the server's kernel gives as its boot id when it is next up.
-func (s *Server) SetBootID(id string) { s.write("boot_id", id+"\n", 0o444) }
+// setBootID says what the server's kernel gives as its boot id when it is next up.
+func (s *Server) setBootID(id string) { s.write("boot_id", id+"\n", 0o444) }
 
 // Up starts the server if it is down, and returns when it listens.
 func (s *Server) Up() {
@@ -261,7 +261,7 @@ func (s *Server) Down() {
 // Reboot takes the server down, and up again with another boot id.
 func (s *Server) Reboot() error {
 	s.Down()
-	s.SetBootID("22222222-2222-4222-8222-222222222222")
+	s.setBootID("22222222-2222-4222-8222-222222222222")
 	return s.up()
 }
 

@@ -11,23 +11,23 @@ import (
 
 // Flags and numbers from the kernel's headers; the numbers above 400 are the same on every architecture.
 const (
-	AtFdcwd           = -100
+	atFdcwd           = -100
 	AtSymlinkNofollow = 0x100
-	AtRecursive       = 0x8000
-	AtEmptyPath       = 0x1000
+	atRecursive       = 0x8000
+	atEmptyPath       = 0x1000
 	OPath             = 0x200000
 	ResolveInRoot     = 0x10 // openat2: links and ".." stay below the directory
 	ResolveNoMagic    = 0x02
 
-	FsopenCloexec            = 1
+	fsopenCloexec            = 1
 	FsconfigSetString        = 1
 	FsconfigSetFlag          = 0
 	FsconfigCreate           = 6
-	MoveMountFromEmpty       = 0x4
-	MountAttrRdonly          = 1
+	moveMountFromEmpty       = 0x4
+	mountAttrRdonly          = 1
 	PrSetPdeathsig           = 1
 	PrCapbsetDrop            = 24
-	PrSetName                = 15
+	prSetName                = 15
 	sysMoveMount             = 429
 	sysFsopen                = 430
 	sysFsconfig              = 431
@@ -206,7 +206,7 @@ func Fsopen(fstype string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	fd, _, e := syscall.Syscall(sysFsopen, uintptr(unsafe.Pointer(t)), FsopenCloexec, 0)
+	fd, _, e := syscall.Syscall(sysFsopen, uintptr(unsafe.Pointer(t)), fsopenCloexec, 0)
 	return int(fd), result(e)
 }
 
@@ -230,7 +230,7 @@ func Fsconfig(fd int, cmd int, key, value string) error {
 
 // Fsmount mounts what Fsopen and Fsconfig made at target.
 func Fsmount(fd int, target string) error {
-	mnt, _, e := syscall.Syscall(sysFsmount, uintptr(fd), FsopenCloexec, 0)
+	mnt, _, e := syscall.Syscall(sysFsmount, uintptr(fd), fsopenCloexec, 0)
 	if e != 0 {
 		return e
 	}
@@ -245,8 +245,8 @@ func MoveMount(mount int, target string) error {
 	if err != nil {
 		return err
 	}
-	cwd := AtFdcwd
-	_, _, e := syscall.Syscall6(sysMoveMount, uintptr(mount), uintptr(unsafe.Pointer(empty)), uintptr(cwd), uintptr(unsafe.Pointer(t)), MoveMountFromEmpty, 0)
+	cwd := atFdcwd
+	_, _, e := syscall.Syscall6(sysMoveMount, uintptr(mount), uintptr(unsafe.Pointer(empty)), uintptr(cwd), uintptr(unsafe.Pointer(t)), moveMountFromEmpty, 0)
 	return result(e)
 }
 
@@ -256,9 +256,9 @@ func ReadonlyTree(path string) error {
 	if err != nil {
 		return err
 	}
-	attr := struct{ set, clear, propagation, userns uint64 }{set: MountAttrRdonly}
-	cwd := AtFdcwd
-	_, _, e := syscall.Syscall6(sysMountSetattr, uintptr(cwd), uintptr(unsafe.Pointer(p)), AtRecursive, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
+	attr := struct{ set, clear, propagation, userns uint64 }{set: mountAttrRdonly}
+	cwd := atFdcwd
+	_, _, e := syscall.Syscall6(sysMountSetattr, uintptr(cwd), uintptr(unsafe.Pointer(p)), atRecursive, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
 	return result(e)
 }
 

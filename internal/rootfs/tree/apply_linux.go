@@ -97,7 +97,7 @@ func (a *Applier) apply(e *Entry, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if a.o.Layer && strings.HasPrefix(name, WhiteoutPrefix) {
+	if a.o.Layer && strings.HasPrefix(name, whiteoutPrefix) {
 		return a.whiteout(parent, name)
 	}
 	made, err := a.clear(parent, name, e)
@@ -117,7 +117,7 @@ func (a *Applier) apply(e *Entry, r io.Reader) error {
 // top gives the tree's own directory the attributes that the entry "." has.
 func (a *Applier) top(e *Entry) error {
 	if !e.Mode.IsDir() {
-		return fmt.Errorf("%w: the top is not a directory", ErrUnsafe)
+		return fmt.Errorf("%w: the top is not a directory", errUnsafe)
 	}
 	fd, err := a.open(strings.TrimSuffix(e.Path, "/."))
 	if err != nil {
@@ -247,7 +247,7 @@ func (a *Applier) link(e *Entry, name string) error {
 	}
 	dir, base := split(join(a.prefix, target))
 	if base == "." {
-		return ErrUnsafe
+		return errUnsafe
 	}
 	fd, err := sys.Openat2(a.root, dir, sys.OPath|syscall.O_DIRECTORY, sys.ResolveInRoot|sys.ResolveNoMagic)
 	if err != nil {
@@ -298,7 +298,7 @@ func (a *Applier) device(e *Entry, parent int, name string) (bool, error) {
 		kind = syscall.S_IFCHR
 	}
 	if kind == syscall.S_IFCHR && e.Major == 0 && e.Minor == 0 {
-		return false, fmt.Errorf("%w: a device that overlayfs takes for a whiteout", ErrUnsafe)
+		return false, fmt.Errorf("%w: a device that overlayfs takes for a whiteout", errUnsafe)
 	}
 	err := syscall.Mknodat(parent, name, kind|0o600, sys.Mkdev(e.Major, e.Minor))
 	if err == syscall.EPERM && a.o.Lenient {
@@ -395,15 +395,15 @@ func (a *Applier) tolerates(err error) bool {
 // whiteout hides a name of the layers below. It does not touch what this layer
 // itself has there, whichever comes first.
 func (a *Applier) whiteout(parent int, marker string) error {
-	if marker == WhiteoutOpaque {
+	if marker == whiteoutOpaque {
 		return a.opaque(parent, ".")
 	}
-	name := strings.TrimPrefix(marker, WhiteoutPrefix)
-	if strings.HasPrefix(name, WhiteoutPrefix) {
+	name := strings.TrimPrefix(marker, whiteoutPrefix)
+	if strings.HasPrefix(name, whiteoutPrefix) {
 		return nil // aufs's own bookkeeping
 	}
 	if name == "" || name == "." || name == ".." {
-		return ErrUnsafe
+		return errUnsafe
 	}
 	err := syscall.Mknodat(parent, name, syscall.S_IFCHR, 0)
 	if err != syscall.EEXIST {

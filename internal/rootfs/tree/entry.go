@@ -14,8 +14,8 @@ import (
 
 // Names of whiteouts in image layers (OCI image specification, layer.md).
 const (
-	WhiteoutPrefix = ".wh."
-	WhiteoutOpaque = ".wh..wh..opq"
+	whiteoutPrefix = ".wh."
+	whiteoutOpaque = ".wh..wh..opq"
 )
 
 // An Entry is one file of a tree.
@@ -53,8 +53,8 @@ type Options struct {
 	KeepLinks bool
 }
 
-// ErrUnsafe is wrapped by errors about names that no honest tree has.
-var ErrUnsafe = errors.New("unsafe name")
+// errUnsafe is wrapped by errors about names that no honest tree has.
+var errUnsafe = errors.New("unsafe name")
 
 // A Func is called with each entry; r is the content of a regular file and
 // must be read to its end before the function returns, unless it fails.
@@ -69,7 +69,7 @@ func clean(p string) (string, error) {
 		switch part {
 		case "", ".":
 		case "..":
-			return "", ErrUnsafe
+			return "", errUnsafe
 		default:
 			kept = append(kept, part)
 		}

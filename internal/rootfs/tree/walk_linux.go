@@ -120,7 +120,7 @@ func (w *walker) dir(dirs []string, rel string) error {
 			}
 		}
 		if c.whiteout {
-			if err := w.fn(&Entry{Path: join(rel, WhiteoutPrefix+c.name)}, nil); err != nil {
+			if err := w.fn(&Entry{Path: join(rel, whiteoutPrefix+c.name)}, nil); err != nil {
 				return err
 			}
 			continue
@@ -132,7 +132,7 @@ func (w *walker) dir(dirs []string, rel string) error {
 			continue
 		}
 		if c.opaque {
-			if err := w.fn(&Entry{Path: join(path, WhiteoutOpaque)}, nil); err != nil {
+			if err := w.fn(&Entry{Path: join(path, whiteoutOpaque)}, nil); err != nil {
 				return err
 			}
 		}
