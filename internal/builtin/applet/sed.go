@@ -237,17 +237,8 @@ func (e *editor) cycle() (again bool, err error) {
 			e.pattern = rest
 			return more, nil
 		case 'n', 'N':
-			if !e.in.ok {
-				e.endCycle(true) // GNU prints on N without a next line, too
-				return false, errQuit
-			}
-			old := e.pattern
-			if cmd.name == 'n' {
-				e.endCycle(true)
-			}
-			e.nextLine()
-			if cmd.name == 'N' {
-				e.pattern = old + "\n" + e.pattern
+			if err := e.next(cmd.name == 'N'); err != nil {
+				return false, err
 			}
 		case 'q', 'Q':
 			e.code = cmd.number
@@ -267,6 +258,23 @@ func (e *editor) cycle() (again bool, err error) {
 	}
 	e.endCycle(true)
 	return false, nil
+}
+
+// next takes the next line, in place of this one or added to it.
+func (e *editor) next(add bool) error {
+	if !e.in.ok {
+		e.endCycle(true) // GNU prints on N without a next line, too
+		return errQuit
+	}
+	old := e.pattern
+	if !add {
+		e.endCycle(true)
+	}
+	e.nextLine()
+	if add {
+		e.pattern = old + "\n" + e.pattern
+	}
+	return nil
 }
 
 // simple runs a command that does not change what runs next.

@@ -23,22 +23,15 @@ func sortLines(_ context.Context, c *Call) error {
 	if err != nil {
 		return err
 	}
-	var keys []sortKey
 	flags := ""
 	for _, letter := range "bdfghinrV" {
 		if o.has(string(letter)) {
 			flags += string(letter)
 		}
 	}
-	for _, text := range o.all('k') {
-		key, err := parseKey(text, flags)
-		if err != nil {
-			return err
-		}
-		keys = append(keys, key)
-	}
-	if len(keys) == 0 {
-		keys = []sortKey{{from: 1, flags: flags}}
+	keys, err := parseKeys(o.all('k'), flags)
+	if err != nil {
+		return err
 	}
 	lines, err := c.allLines(o.rest)
 	if err != nil {
@@ -81,6 +74,22 @@ func sortLines(_ context.Context, c *Call) error {
 		c.Stdout = f
 	}
 	return c.printLines(lines)
+}
+
+// parseKeys reads what -k says; without it the key is the whole line.
+func parseKeys(texts []string, flags string) ([]sortKey, error) {
+	if len(texts) == 0 {
+		return []sortKey{{from: 1, flags: flags}}, nil
+	}
+	var keys []sortKey
+	for _, text := range texts {
+		key, err := parseKey(text, flags)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
 }
 
 // parseKey reads "2,2nr" or "1.3,1.5".
