@@ -59,6 +59,7 @@ type Sandbox struct {
 	Services Services
 
 	keeper *keeper
+	calls  *api.Server
 	server *http.Server
 	remove string // temporary folder
 	over   chan error
@@ -139,6 +140,7 @@ func (s *Sandbox) join(dir string, o Options) error {
 		return err
 	}
 	handler := api.NewServer(s.World)
+	s.calls = handler
 	for _, p := range parts {
 		handler.Add(p.Service())
 	}
@@ -158,7 +160,12 @@ func (s *Sandbox) serve(l net.Listener, logger *log.Logger) {
 
 // ServeHTTP answers a call as the sandbox at URL does, for tests that stand
 // between a process and its sandbox.
-func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.server.Handler.ServeHTTP(w, r) }
+func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.calls.ServeHTTP(w, r) }
+
+// Refuse answers a call with an error and does nothing, for the same tests.
+func (s *Sandbox) Refuse(w http.ResponseWriter, r *http.Request, why *api.Error) {
+	s.calls.Refuse(w, r, why)
+}
 
 // Close stops everything that the sandbox started, keeps its state if it has a
 // folder, and removes its files if it has not.

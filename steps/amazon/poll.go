@@ -17,6 +17,9 @@ const (
 	settling = 2 * time.Minute
 	// silence is how long AWS may fail to answer at all.
 	silence = 10 * time.Minute
+	// blame is how long AWS may say that the question is wrong: credentials that
+	// have expired may be renewed meanwhile, as by `aws sso login`.
+	blame = time.Minute
 )
 
 // A poller watches resources of one kind for all builds of this process: one
@@ -146,7 +149,7 @@ func (p *poller[T]) run() {
 		looked = now
 		if err := p.look(watches); err == nil {
 			answered = time.Now()
-		} else if isDenied(err) || time.Since(answered) > silence {
+		} else if isDenied(err) || time.Since(answered) > patienceWith(err) {
 			tell(watches, func(*watch[T]) observation[T] { return observation[T]{err: err} })
 		}
 		now = time.Now()
@@ -155,6 +158,14 @@ func (p *poller[T]) run() {
 		}
 		timer.Reset(due(watches, looked, now).Sub(now))
 	}
+}
+
+// patienceWith is how long an error of a look is got over.
+func patienceWith(err error) time.Duration {
+	if blamesCaller(err) {
+		return blame
+	}
+	return silence
 }
 
 // current returns who watches; nil if nobody does, and then the loop is over.

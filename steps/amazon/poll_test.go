@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"bake/builder"
 )
@@ -108,6 +110,35 @@ func TestADenialEndsTheWaitAndAnOutageDoesNot(t *testing.T) {
 			t.Errorf("seen %d times, then %v", seen, err)
 		}
 	})
+}
+
+// TestWhatTheCallerAloneCanMendIsToldSoonerThanAnOutage: a proxy that lets
+// nobody through answers in no words of AWS's.
+func TestWhatTheCallerAloneCanMendIsToldSoonerThanAnOutage(t *testing.T) {
+	answered := func(status int, err error) error {
+		return &smithyhttp.ResponseError{Response: &smithyhttp.Response{Response: &http.Response{StatusCode: status}}, Err: err}
+	}
+	for name, c := range map[string]struct {
+		err         error
+		least, most time.Duration
+	}{
+		"expired credentials": {answered(400, &smithy.GenericAPIError{Code: "ExpiredToken"}), blame, 2 * blame},
+		"a proxy":             {answered(403, errors.New("not XML")), blame, 2 * blame},
+		"throttling":          {answered(400, &smithy.GenericAPIError{Code: "ThrottlingException"}), silence, 2 * silence},
+		"AWS is down":         {answered(503, errors.New("not XML")), silence, 2 * silence},
+		"no network":          {errors.New("connection refused"), silence, 2 * silence},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPoller("thing", perCall, func(context.Context, []string) (map[string]string, error) { return nil, c.err })
+				began := time.Now()
+				_, err := p.wait(t.Context(), "a", func(string) (bool, error) { return false, nil })
+				if took := time.Since(began); !errors.Is(err, c.err) || took < c.least || took > c.most {
+					t.Errorf("%v after %s", err, took)
+				}
+			})
+		})
+	}
 }
 
 func TestManyIdsAreAskedForInBatches(t *testing.T) {

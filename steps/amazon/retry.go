@@ -2,6 +2,7 @@ package amazon
 
 import (
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -9,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // attempts with waits of up to maxBackoff ride out some five minutes of
@@ -41,6 +43,10 @@ func (r onceRetryer) IsErrorRetryable(err error) bool {
 	if !errors.As(err, &api) {
 		return false // the connection broke: the call may have been carried out
 	}
+	return isThrottle(err)
+}
+
+func isThrottle(err error) bool {
 	return retry.ThrottleErrorCode{Codes: retry.DefaultThrottleErrorCodes}.IsErrorThrottle(err).Bool()
 }
 
@@ -67,4 +73,15 @@ func IsUnsure(err error) bool {
 	}
 	var answer *awshttp.ResponseError
 	return api.ErrorFault() == smithy.FaultServer || errors.As(err, &answer) && answer.HTTPStatusCode() >= 500
+}
+
+// blamesCaller reports whether a call was answered, by AWS or by what stands in
+// between, with an error that the caller alone can mend.
+func blamesCaller(err error) bool {
+	var answer *smithyhttp.ResponseError
+	if !errors.As(err, &answer) || isThrottle(err) {
+		return false
+	}
+	status := answer.HTTPStatusCode()
+	return status >= 400 && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests
 }

@@ -43,8 +43,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.control(w, r)
 		return
 	}
-	call := &Call{RequestID: newRequestID(), Region: "us-east-1", protocol: spoken(r)}
-	call.SourceIP, _, _ = net.SplitHostPort(r.RemoteAddr)
+	call := newCall(r)
 	service, req, err := s.admit(w, r, call)
 	if err != nil {
 		failure(service, call, err).send(w, call)
@@ -63,6 +62,23 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	reply.send(w, call)
+}
+
+// Refuse answers a request with an error, in the words of its protocol, and does
+// nothing: no fault befalls it, and it is not counted.
+func (s *Server) Refuse(w http.ResponseWriter, r *http.Request, why *Error) {
+	call := newCall(r)
+	service, _, err := s.admit(w, r, call)
+	if err == nil {
+		err = why
+	}
+	failure(service, call, err).send(w, call)
+}
+
+func newCall(r *http.Request) *Call {
+	call := &Call{RequestID: newRequestID(), Region: "us-east-1", protocol: spoken(r)}
+	call.SourceIP, _, _ = net.SplitHostPort(r.RemoteAddr)
+	return call
 }
 
 // admit reads a request, finds what it is for, and who calls.

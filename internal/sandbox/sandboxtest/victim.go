@@ -85,7 +85,7 @@ func (v *Victim) leave() {
 // ServeHTTP passes a call on to the sandbox.
 func (v *Victim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !v.enter() {
-		http.Error(w, "killed", http.StatusForbidden)
+		v.sandbox.Refuse(w, r, killed.Asked())
 		return
 	}
 	defer v.leave()
