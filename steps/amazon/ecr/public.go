@@ -97,26 +97,23 @@ func (t *target) createPublic(ctx context.Context, sc *builder.Scope, c *Create)
 }
 
 func (t *target) repairPublicPolicy(ctx context.Context, sc *builder.Scope, c *Create) error {
-	want, err := policyText(c.Policy)
-	if err != nil || want == "" {
-		return err
-	}
-	out, err := t.publics.GetRepositoryPolicy(ctx, &ecrpublic.GetRepositoryPolicyInput{RepositoryName: &t.name})
-	absent := amazon.IsCode(err, "RepositoryPolicyNotFoundException")
-	switch {
-	case err != nil && !absent:
-		return err
-	case absent && want == none, !absent && want != none && samePolicy(want, aws.ToString(out.PolicyText)):
-		return nil
-	case want == none:
-		_, err = t.publics.DeleteRepositoryPolicy(ctx, &ecrpublic.DeleteRepositoryPolicyInput{RepositoryName: &t.name})
-	default:
-		_, err = t.publics.SetRepositoryPolicy(ctx, &ecrpublic.SetRepositoryPolicyInput{RepositoryName: &t.name, PolicyText: &want})
-	}
-	if err == nil {
-		t.note(sc, "set the policy of %s", t)
-	}
-	return err
+	return t.repairPolicyWith(sc, c, policyCalls{
+		get: func() (*string, error) {
+			out, err := t.publics.GetRepositoryPolicy(ctx, &ecrpublic.GetRepositoryPolicyInput{RepositoryName: &t.name})
+			if err != nil {
+				return nil, err
+			}
+			return out.PolicyText, nil
+		},
+		set: func(text string) error {
+			_, err := t.publics.SetRepositoryPolicy(ctx, &ecrpublic.SetRepositoryPolicyInput{RepositoryName: &t.name, PolicyText: &text})
+			return err
+		},
+		remove: func() error {
+			_, err := t.publics.DeleteRepositoryPolicy(ctx, &ecrpublic.DeleteRepositoryPolicyInput{RepositoryName: &t.name})
+			return err
+		},
+	})
 }
 
 func (t *target) repairPublicTags(ctx context.Context, sc *builder.Scope, c *Create) error {

@@ -129,21 +129,51 @@ func (t *target) repairLifecycle(ctx context.Context, sc *builder.Scope, c *Crea
 }
 
 func (t *target) repairPolicy(ctx context.Context, sc *builder.Scope, c *Create) error {
+	return t.repairPolicyWith(sc, c, policyCalls{
+		get: func() (*string, error) {
+			out, err := t.api.GetRepositoryPolicy(ctx, &ecr.GetRepositoryPolicyInput{RepositoryName: &t.name, RegistryId: orNil(t.account)})
+			if err != nil {
+				return nil, err
+			}
+			return out.PolicyText, nil
+		},
+		set: func(text string) error {
+			_, err := t.api.SetRepositoryPolicy(ctx, &ecr.SetRepositoryPolicyInput{RepositoryName: &t.name, RegistryId: orNil(t.account), PolicyText: &text})
+			return err
+		},
+		remove: func() error {
+			_, err := t.api.DeleteRepositoryPolicy(ctx, &ecr.DeleteRepositoryPolicyInput{RepositoryName: &t.name, RegistryId: orNil(t.account)})
+			return err
+		},
+	})
+}
+
+// policyCalls are a registry's calls for the policy of a repository. get fails
+// with RepositoryPolicyNotFoundException if it has none.
+type policyCalls struct {
+	get    func() (*string, error)
+	set    func(text string) error
+	remove func() error
+}
+
+// repairPolicyWith brings the policy to what the template says, in either kind
+// of registry.
+func (t *target) repairPolicyWith(sc *builder.Scope, c *Create, calls policyCalls) error {
 	want, err := policyText(c.Policy)
 	if err != nil || want == "" {
 		return err
 	}
-	out, err := t.api.GetRepositoryPolicy(ctx, &ecr.GetRepositoryPolicyInput{RepositoryName: &t.name, RegistryId: orNil(t.account)})
+	have, err := calls.get()
 	absent := amazon.IsCode(err, "RepositoryPolicyNotFoundException")
 	switch {
 	case err != nil && !absent:
 		return err
-	case absent && want == none, !absent && want != none && samePolicy(want, aws.ToString(out.PolicyText)):
+	case absent && want == none, !absent && want != none && samePolicy(want, aws.ToString(have)):
 		return nil
 	case want == none:
-		_, err = t.api.DeleteRepositoryPolicy(ctx, &ecr.DeleteRepositoryPolicyInput{RepositoryName: &t.name, RegistryId: orNil(t.account)})
+		err = calls.remove()
 	default:
-		_, err = t.api.SetRepositoryPolicy(ctx, &ecr.SetRepositoryPolicyInput{RepositoryName: &t.name, RegistryId: orNil(t.account), PolicyText: &want})
+		err = calls.set(want)
 	}
 	if err == nil {
 		t.note(sc, "set the policy of %s", t)
