@@ -2,6 +2,7 @@ package amazon_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling/types"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	"github.com/aws/aws-sdk-go-v2/service/ecrpublic"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -24,6 +26,8 @@ import (
 	"bake/internal/sandbox"
 	"bake/internal/sandbox/sandboxtest"
 	"bake/steps/amazon"
+	"bake/steps/amazon/permit"
+	"bake/steps/amazon/permit/permittest"
 )
 
 // limited is a cloud whose caller has a policy and nothing else.
@@ -140,5 +144,71 @@ func TestADenialThatMayNotBeDecodedIsReadAsItStands(t *testing.T) {
 	_, err = ec2.NewFromConfig(cfg).DescribeImages(t.Context(), nil)
 	if e, ok := errors.AsType[*amazon.Explained](cloud.Explain(t.Context(), amazon.Access{}, err)); !ok || !strings.Contains(e.Hint(), `"Action": "ec2:DescribeImages", "Resource": "`) {
 		t.Errorf("%v", e)
+	}
+}
+
+// TestTheStatementOfADenialCanBePasted: adding what the hint says, time after
+// time, lets the call through, for calls that need several things at once.
+func TestTheStatementOfADenialCanBePasted(t *testing.T) {
+	box := sandboxtest.Start(t)
+	admin := ec2.NewFromConfig(sandboxtest.Config(box, "eu-west-1"))
+	images, err := admin.DescribeImages(t.Context(), &ec2.DescribeImagesInput{Owners: []string{"amazon"}, Filters: []ec2types.Filter{amazon.Filter("architecture", "x86_64")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := images.Images[0].ImageId
+	own, err := admin.CopyImage(t.Context(), &ec2.CopyImageInput{Name: aws.String("own"), SourceImageId: image, SourceRegion: aws.String("eu-west-1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, err := admin.RunInstances(t.Context(), &ec2.RunInstancesInput{ImageId: image, InstanceType: "t3.micro", MinCount: aws.Int32(1), MaxCount: aws.Int32(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tags := func(kind ec2types.ResourceType) []ec2types.TagSpecification {
+		return []ec2types.TagSpecification{{ResourceType: kind, Tags: []ec2types.Tag{{Key: aws.String("bake:run"), Value: aws.String("r1")}}}}
+	}
+	for name, call := range map[string]func(*ec2.Client) error{
+		"RunInstances": func(c *ec2.Client) error {
+			_, err := c.RunInstances(t.Context(), &ec2.RunInstancesInput{ImageId: image, InstanceType: "t3.micro", MinCount: aws.Int32(1), MaxCount: aws.Int32(1), TagSpecifications: tags("instance"), DryRun: aws.Bool(true)})
+			return err
+		},
+		"CreateImage": func(c *ec2.Client) error {
+			_, err := c.CreateImage(t.Context(), &ec2.CreateImageInput{InstanceId: started.Instances[0].InstanceId, Name: aws.String("web"), TagSpecifications: tags("image"), DryRun: aws.Bool(true)})
+			return err
+		},
+		"ModifyImageAttribute": func(c *ec2.Client) error {
+			_, err := c.ModifyImageAttribute(t.Context(), &ec2.ModifyImageAttributeInput{ImageId: own.ImageId, Description: &ec2types.AttributeValue{Value: aws.String("web")}, DryRun: aws.Bool(true)})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			doc := permit.Document{Version: "2012-10-17", Statements: []permit.Allowed{{Effect: "Allow", Action: []string{"sts:DecodeAuthorizationMessage"}, Resource: []string{"*"}}}}
+			for n := 0; ; n++ {
+				cloud := permittest.Limit(t, box, doc)
+				cfg, err := cloud.Config(t.Context(), amazon.Access{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = call(ec2.NewFromConfig(cfg))
+				if amazon.IsCode(err, "DryRunOperation") {
+					if n == 0 {
+						t.Error("nothing was refused")
+					}
+					break
+				}
+				told, ok := errors.AsType[*amazon.Explained](cloud.Explain(t.Context(), amazon.Access{}, err))
+				if !ok || n > 12 {
+					t.Fatalf("after %d statements: %v", n, err)
+				}
+				text, found := strings.CutPrefix(told.Hint(), "add to the caller's policy: ")
+				var s struct{ Effect, Action, Resource string }
+				if err := json.Unmarshal([]byte(text), &s); !found || err != nil {
+					t.Fatalf("%q is no statement: %v", told.Hint(), err)
+				}
+				doc.Statements = append(doc.Statements, permit.Allowed{Effect: s.Effect, Action: []string{s.Action}, Resource: []string{s.Resource}})
+			}
+			t.Logf("%+v", doc.Statements[1:])
+		})
 	}
 }

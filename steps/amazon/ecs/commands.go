@@ -49,7 +49,7 @@ func (o *Output) Command(env permit.Env, command string) []permit.Statement {
 		ListRevision: {c.revisions()},
 		Prune:        {c.revisions("ecs:DeregisterTaskDefinition", "ecs:DeleteTaskDefinitions")},
 		Clusters:     {{permit.Read("ecs:ListClusters"), c.cluster("LookAtClusters", "*", "ecs:DescribeClusters")}},
-		MakeCluster:  {{c.cluster("MakeCluster", o.cluster(), "ecs:CreateCluster", "ecs:TagResource")}},
+		MakeCluster:  {{{Sid: "MakeCluster", Actions: []string{"ecs:CreateCluster"}}, c.cluster("TagCluster", o.cluster(), "ecs:TagResource")}},
 		EndCluster:   {{c.cluster("EndCluster", o.cluster(), "ecs:DescribeClusters", "ecs:DeleteCluster")}},
 		Services:     {c.services("ecs:DescribeServices")},
 		EndService:   {c.serving("EndService", "ecs:DescribeServices", "ecs:UpdateService", "ecs:DeleteService"), c.tasks()},

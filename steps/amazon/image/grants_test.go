@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"bake/internal/sandbox/sandboxtest"
+	"bake/steps/amazon"
+	"bake/steps/amazon/image"
 	"bake/steps/amazon/permit"
 	"bake/steps/amazon/permit/permittest"
 )
@@ -96,4 +98,67 @@ func TestGrantsOfAKeyAreAllowedByThePolicyThatIsPrinted(t *testing.T) {
 	if got := w.grantees(home, arn); len(got) != 0 {
 		t.Errorf("grants for %v", got)
 	}
+}
+
+// TestGrantsGoWithTheImageTheyWereMadeFor: whichever way it goes. The grants of
+// an image that stays are not touched.
+func TestGrantsGoWithTheImageTheyWereMadeFor(t *testing.T) {
+	outputs := func(name, more string) string {
+		return `  - ami: {name: ` + name + `, kms_key: alias/images, launch_permissions: {accounts: ["444455556666"]}` + more + "}\n"
+	}
+	one := []string{"444455556666"}
+	for _, c := range []struct {
+		name string
+		gone func(w *world)
+		want []string
+	}{
+		{"destroyed", func(w *world) {
+			all, err := image.Find(w.t.Context(), w.cloud, amazon.Access{Region: home}, image.Query{Name: "web-1"})
+			if err != nil || len(all) != 1 {
+				w.t.Fatalf("%v %v", all, err)
+			}
+			if err := image.Destroy(w.t.Context(), w.cloud, all[0], false); err != nil {
+				w.t.Error(err)
+			}
+		}, []string{}},
+		{"replaced", func(w *world) {
+			w.frozen(temporary, "alias/images")
+			w.publish(outputs("web-1", ", if_exists: replace"))
+		}, one},
+		{"removed by retention", func(w *world) {
+			w.frozen(temporary, "alias/images")
+			w.publish(outputs("web-2", ", keep: 1"))
+		}, one},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			arn := w.key(home, "alias/images")
+			w.frozen("web-1", "alias/images")
+			w.publish(outputs("web-1", ""))
+			old := w.grants(arn)
+			if diff := cmp.Diff(one, w.grantees(home, arn)); diff != "" || len(old) != 1 {
+				t.Fatalf("shared: %s", diff)
+			}
+			c.gone(w)
+			if diff := cmp.Diff(c.want, w.grantees(home, arn)); diff != "" {
+				t.Error(diff)
+			}
+			if now := w.grants(arn); slices.Contains(now, old[0]) {
+				t.Errorf("the grant of the image that went is still there: %v", now)
+			}
+			if n := len(w.images(w.ec2(home))); n != len(c.want) {
+				t.Errorf("%d images", n)
+			}
+		})
+	}
+}
+
+// grants are the ids of a key's grants.
+func (w *world) grants(arn string) []string {
+	w.t.Helper()
+	var all []string
+	for _, g := range must[*kms.ListGrantsOutput](w.t)(kms.NewFromConfig(sandboxtest.Config(w.box, home)).ListGrants(w.t.Context(), &kms.ListGrantsInput{KeyId: &arn})).Grants {
+		all = append(all, aws.ToString(g.GrantId))
+	}
+	return all
 }
