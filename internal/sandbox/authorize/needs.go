@@ -1,6 +1,7 @@
 package authorize
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -154,6 +155,10 @@ func tagging(c *api.Call, body map[string]any, resources []string) []need {
 	context["ecs:createaction"] = []string{c.Action}
 	if c.Action == "RunTask" { // not the definition, but what is made of it
 		resources = []string{"arn:aws:ecs:" + c.Region + ":" + c.Account + ":task/" + clusterName(body) + "/*"}
+	}
+	if c.Action == "CreateCluster" { // which knows no resources itself
+		name, _ := body["clusterName"].(string)
+		resources = []string{"arn:aws:ecs:" + c.Region + ":" + c.Account + ":cluster/" + cmp.Or(name, "default")}
 	}
 	var all []need
 	for _, resource := range resources {
