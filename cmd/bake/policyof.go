@@ -99,7 +99,7 @@ func commandNeeds() map[string]func(*commandLine) ([]permit.Statement, error) {
 		"deploy": ecs.Deploy, "run": ecs.Deploy, "rollback": ecs.Again, "refresh": ecs.Again, "scale": ecs.Again, "tasks restart": ecs.Again,
 		"diff": ecs.Compare, "verify": ecs.Compare, "render": ecs.Compare, "init": ecs.Adopt, "status": ecs.Look, "wait": ecs.Follow, "logs": ecs.ReadLogs,
 		"continue": ecs.GoOnOrBack, "stop": ecs.StopDeploys, "tasks": ecs.ListTasks, "tasks show": ecs.ListTasks, "tasks stop": ecs.StopTasks, "exec": ecs.EnterTask,
-		"revisions": ecs.ListRevision, "clusters": ecs.Clusters, "clusters create": ecs.MakeCluster, "clusters describe": ecs.Clusters, "clusters destroy": ecs.EndCluster,
+		"revisions": ecs.ListRevision, "clusters": ecs.Clusters, "clusters create": ecs.MakeCluster, "clusters describe": ecs.OneCluster, "clusters destroy": ecs.EndCluster,
 		"services": ecs.Services, "services describe": ecs.Look, "services destroy": ecs.EndService,
 	} {
 		all["ecs "+command] = func(c *commandLine) ([]permit.Statement, error) { return ecsNeeds(c, does) }
@@ -230,6 +230,9 @@ func ecsNeeds(c *commandLine, does string) ([]permit.Statement, error) {
 	case "revisions":
 		if c.cmd.Flags().Changed("keep") {
 			does = ecs.Prune
+			if c.on("delete") {
+				does = ecs.Erase
+			}
 		}
 	}
 	if like := c.text("like"); like != "" {

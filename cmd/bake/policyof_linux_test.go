@@ -67,21 +67,33 @@ func (l *limited) policy(args ...string) permit.Document {
 	return doc
 }
 
+// enough runs a command under its own policy alone, which allows all that it calls.
+func (l *limited) enough(args ...string) (out string, doc permit.Document) {
+	l.Helper()
+	out, doc = l.works(args...)
+	permittest.Covers(l.T, l.box, doc)
+	return out, doc
+}
+
+// works runs a command under its own policy alone.
+func (l *limited) works(args ...string) (out string, doc permit.Document) {
+	l.Helper()
+	doc = l.policy(args...)
+	permittest.Limit(l.T, l.box, doc)
+	code, stdout, errs := l.run(args...)
+	if code != 0 {
+		l.Errorf("bake %s under its policy: exit code %d\n%s%s", strings.Join(args, " "), code, stdout, errs)
+	}
+	return stdout + errs, doc
+}
+
 // under runs a command under its own policy alone, which has to be enough and
 // no more, but for what idle gives a reason for.
 func (l *limited) under(idle map[string]string, args ...string) string {
 	l.Helper()
-	doc := l.policy(args...)
-	permittest.Limit(l.T, l.box, doc)
-	code, out, errs := l.run(args...)
-	if code != 0 {
-		l.Errorf("bake %s under its policy: exit code %d\n%s%s", strings.Join(args, " "), code, out, errs)
-		return out + errs
-	}
-	l.Log("bake " + strings.Join(args, " "))
-	permittest.Covers(l.T, l.box, doc)
+	out, doc := l.enough(args...)
 	permittest.Needed(l.T, l.box, doc, idle)
-	return out + errs
+	return out
 }
 
 // refused runs a command without each part of its policy in turn: it fails, but
@@ -275,4 +287,50 @@ func ownImages(t *testing.T, box *sandbox.Sandbox) []string {
 		all = append(all, *i.ImageId)
 	}
 	return all
+}
+
+// TestServicesAreKeptUnderThePoliciesOfTheCommands runs each command of bake ecs
+// in a row, from a cluster to its end.
+func TestServicesAreKeptUnderThePoliciesOfTheCommands(t *testing.T) {
+	w := newECSWorld(t)
+	w.write("api.yaml", apiTemplate)
+	w.write("task.yaml", apiTask)
+	l := &limited{t, w.sandbox, w.dir}
+	at := []string{"--cluster", "prod", "--service", "api"}
+	do := func(idle map[string]string, words string, more ...string) string {
+		t.Helper()
+		return l.under(idle, append(strings.Fields(words), more...)...)
+	}
+	// What is looked at before a deployment depends on what the service names.
+	enough := func(words string, more ...string) {
+		t.Helper()
+		l.enough(append(strings.Fields(words), more...)...)
+	}
+	balanced := map[string]string{"elasticloadbalancing:DescribeTargetHealth": "of a service behind a load balancer"}
+	do(nil, "ecs clusters create prod --tag team=web")
+	do(nil, "ecs clusters")
+	do(nil, "ecs clusters describe prod")
+	// A registry on loopback may be the sandbox's ECR, which is asked whether it is.
+	l.works("ecs", "deploy", "api.yaml", "-o", "plain", "--var", "image="+w.image("v1"))
+	do(balanced, "ecs status", at...)
+	do(nil, "ecs services --cluster prod")
+	do(balanced, "ecs services describe api --cluster prod")
+	out := do(nil, "ecs tasks -o json", at...)
+	var tasks []struct{ ID string }
+	if err := json.Unmarshal([]byte(out), &tasks); err != nil || len(tasks) == 0 {
+		t.Fatalf("%v %s", err, out)
+	}
+	do(nil, "ecs tasks show --cluster prod", tasks[0].ID)
+	do(nil, "ecs tasks stop --cluster prod", tasks[0].ID)
+	enough("ecs wait", at...)
+	enough("ecs diff", at...)
+	enough("ecs render", at...)
+	enough("ecs scale 1 -o plain", at...)
+	enough("ecs refresh -o plain", at...)
+	do(nil, "ecs init --dir live", at...)
+	do(nil, "ecs revisions", at...)
+	do(map[string]string{"ecs:DeregisterTaskDefinition": "all revisions are in use"}, "ecs revisions --keep 0", at...)
+	enough("ecs run --cluster prod --like api -o plain -- true")
+	do(nil, "ecs services destroy api --cluster prod --yes")
+	do(nil, "ecs clusters destroy prod --yes")
 }

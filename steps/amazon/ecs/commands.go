@@ -2,8 +2,7 @@ package ecs
 
 import "bake/steps/amazon/permit"
 
-// Commands are the words of `bake ecs` by which Command knows what is called,
-// and whether they delete or stop something.
+// What commands of `bake ecs` do, as Command knows it: most are the command's words.
 const (
 	Deploy       = "deploy"
 	Again        = "again" // rollback, refresh, scale
@@ -19,7 +18,9 @@ const (
 	EnterTask    = "exec"
 	ListRevision = "revisions"
 	Prune        = "revisions --keep"
+	Erase        = "revisions --keep --delete"
 	Clusters     = "clusters"
+	OneCluster   = "clusters describe"
 	MakeCluster  = "clusters create"
 	EndCluster   = "clusters destroy"
 	Services     = "services"
@@ -40,19 +41,21 @@ func (o *Output) Command(env permit.Env, command string) []permit.Statement {
 		Look:         {c.status()},
 		Follow:       {c.status(), c.following(), c.tasks(), c.logs()},
 		ReadLogs:     {c.status(), c.tasks(), c.logs()},
-		Adopt:        {c.status()},
+		Adopt:        {c.serving("LookAtServices", "ecs:DescribeServices"), {permit.Read("ecs:DescribeTaskDefinition")}},
 		GoOnOrBack:   {c.serving("LookAtServices", "ecs:DescribeServices"), c.following("ecs:ContinueServiceDeployment")},
 		StopDeploys:  {c.serving("LookAtServices", "ecs:DescribeServices"), c.following("ecs:StopServiceDeployment")},
 		ListTasks:    {c.tasks()},
 		StopTasks:    {c.tasks("ecs:StopTask")},
 		EnterTask:    {c.tasks(), c.entering()},
 		ListRevision: {c.revisions()},
-		Prune:        {c.revisions("ecs:DeregisterTaskDefinition", "ecs:DeleteTaskDefinitions")},
+		Prune:        {c.revisions("ecs:DeregisterTaskDefinition")},
+		Erase:        {c.revisions("ecs:DeregisterTaskDefinition", "ecs:DeleteTaskDefinitions")},
 		Clusters:     {{permit.Read("ecs:ListClusters"), c.cluster("LookAtClusters", "*", "ecs:DescribeClusters")}},
+		OneCluster:   {{c.cluster("LookAtClusters", o.cluster(), "ecs:DescribeClusters")}},
 		MakeCluster:  {{{Sid: "MakeCluster", Actions: []string{"ecs:CreateCluster"}}, c.cluster("TagCluster", o.cluster(), "ecs:TagResource")}},
 		EndCluster:   {{c.cluster("EndCluster", o.cluster(), "ecs:DescribeClusters", "ecs:DeleteCluster")}},
 		Services:     {c.services("ecs:DescribeServices")},
-		EndService:   {c.serving("EndService", "ecs:DescribeServices", "ecs:UpdateService", "ecs:DeleteService"), c.tasks()},
+		EndService:   {c.serving("EndService", "ecs:DescribeServices", "ecs:DeleteService"), c.tasks()},
 	}[command]
 	var all []permit.Statement
 	for _, p := range parts {
