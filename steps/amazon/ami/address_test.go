@@ -167,3 +167,32 @@ func TestTagsAreGivenAtBirthInEveryPartition(t *testing.T) {
 		})
 	}
 }
+
+// TestCreatingCallsCarryTheTokenOfTheJournal: a process that goes on after a
+// crash repeats the token, and so does not make a thing twice even if AWS does
+// not find the first by its tags yet.
+func TestCreatingCallsCarryTheTokenOfTheJournal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	m := w.between(nil)
+	if _, err := w.bakeThrough(m, swept); err != nil {
+		t.Fatal(err)
+	}
+	for action, after := range map[string]string{"RunInstances": "-0", "CreateVolume": "", "CopyImage": ""} {
+		all := m.of(action)
+		if len(all) == 0 {
+			t.Errorf("no call of %s", action)
+		}
+		for _, f := range all {
+			token := ""
+			for k := range f {
+				if strings.HasPrefix(k, "TagSpecification.1.") && f.Get(k) == amazon.TagToken {
+					token = f.Get(strings.TrimSuffix(k, "Key") + "Value")
+				}
+			}
+			if token == "" || f.Get("ClientToken") != token+after {
+				t.Errorf("%s has the client token %q, its tag is %q", action, f.Get("ClientToken"), token)
+			}
+		}
+	}
+}

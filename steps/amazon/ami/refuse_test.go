@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"bake/steps/amazon"
 	"bake/steps/amazon/ami"
 	"bake/steps/amazon/launch"
+	"bake/templates"
 )
 
 // pin is what `bake plan` does.
@@ -281,5 +283,59 @@ func TestLeftoversAreFoundByTheirTagsInEveryRegion(t *testing.T) {
 	}
 	if got := find(nobody, true); len(got) != 0 {
 		t.Errorf("after cleaning there is %q", got)
+	}
+}
+
+// TestUserDataThatCannotBeSentIsRefusedWithItsPlace: before anything is called.
+func TestUserDataThatCannotBeSentIsRefusedWithItsPlace(t *testing.T) {
+	t.Parallel()
+	noise := make([]byte, 40<<10)
+	for i := range noise {
+		noise[i] = 'a' + byte(rand.Uint32()%26)
+	}
+	file := filepath.Join(t.TempDir(), "large")
+	if err := os.WriteFile(file, append([]byte("#!/bin/sh\n# "), noise...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	catalog := builder.Catalog{Sources: map[string]func() builder.Source{"ami": ami.New(nil)}}
+	for data, want := range map[string]string{
+		"{file: " + file + "}":     "AWS takes 16384",
+		"{file: nowhere}":          "nowhere",
+		"hello":                    "nothing that cloud-init knows",
+		"{text: '#!', file: more}": "want one of text, file and template",
+	} {
+		text := "name: web\nsource:\n  ami: ami-0123456789abcdef0\n  machine:\n    user_data: " + data + "\n"
+		name := filepath.Join(t.TempDir(), "bake.yaml")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		tmpl, diags := templates.Parse(name, catalog.Language(), templates.Options{RunID: "r1", Now: time.Now()})
+		if len(diags) == 0 {
+			_, diags = builder.Compile(tmpl, catalog)
+		}
+		if err := diags.Err(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "bake.yaml:5:") {
+			t.Errorf("%s: %v, want %q in line 5", data, err, want)
+		}
+	}
+}
+
+// TestADenialIsNotTakenForAbsence: what may not be looked up may be there.
+func TestADenialIsNotTakenForAbsence(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if _, err := w.bake(tiny); err != nil {
+		t.Fatal(err)
+	}
+	made, p, e := w.count("CreateImage"), w.compile(tiny), w.engine(w.journal)
+	if err := e.Pin(t.Context(), "r2", p); err != nil {
+		t.Fatal(err)
+	}
+	started := w.succeeded("RunInstances")
+	w.fault(api.Fault{Action: "DescribeImages", Kind: api.FaultError, Code: "UnauthorizedOperation", Status: 403, Times: -1})
+	if _, err := e.Run(t.Context(), "r2", p); !amazon.IsCode(err, "UnauthorizedOperation") {
+		t.Errorf("error %v", err)
+	}
+	if w.count("CreateImage") != made || w.succeeded("RunInstances") != started {
+		t.Error("something was made")
 	}
 }

@@ -237,3 +237,30 @@ func (w *world) hostKey(id string) string {
 	w.t.Fatalf("instance %s tells no host keys", id)
 	return ""
 }
+
+// TestABuildGoesThroughAnInstanceConnectEndpoint: the AWS CLI is told which
+// machine and port, and the group lets in what endpoints come from: private
+// addresses.
+func TestABuildGoesThroughAnInstanceConnectEndpoint(t *testing.T) {
+	w := newWorld(t)
+	m := w.between(nil)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "aws"), []byte("#!/bin/sh\necho \"$*\" >>"+dir+"/said\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	_, err := w.bakeThrough(m, way("", "via: instance-connect, timeout: 2s"))
+	if err == nil || !strings.Contains(err.Error(), "gave up") {
+		t.Errorf("error %v", err)
+	}
+	said, err := os.ReadFile(filepath.Join(dir, "said"))
+	want := "ec2-instance-connect open-tunnel --instance-id i-"
+	if err != nil || !strings.HasPrefix(string(said), want) || !strings.Contains(string(said), "--remote-port 22 --region us-east-1 --endpoint-url "+m.URL+"\n") {
+		t.Errorf("the CLI was told %q, want %q: %v", said, want, err)
+	}
+	rules := m.of("AuthorizeSecurityGroupIngress")
+	if len(rules) != 1 || rules[0].Get("IpPermissions.1.IpRanges.1.CidrIp") != "10.0.0.0/8" || rules[0].Get("IpPermissions.1.IpRanges.3.CidrIp") != "192.168.0.0/16" || rules[0].Has("IpPermissions.1.IpRanges.4.CidrIp") {
+		t.Errorf("rules %v", rules)
+	}
+	w.wantOnly("after the failure")
+}

@@ -233,3 +233,20 @@ func TestATypeWithoutRoomFallsToTheNext(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
+
+// TestAnInstanceThatIsEndingIsNone: what is shutting down or terminated is there
+// to be described for an hour.
+func TestAnInstanceThatIsEndingIsNone(t *testing.T) {
+	l := newLab(t)
+	first, err := l.publish("run-1", l.images[0], web)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.client.TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{first.Values["id"]}}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := l.publish("run-2", l.images[0], web)
+	if err != nil || again.Unchanged || again.Values["id"] == first.Values["id"] {
+		t.Errorf("%+v, %v", again, err)
+	}
+}
