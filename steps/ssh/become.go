@@ -10,6 +10,7 @@ import (
 type identity struct {
 	login       string // the user that is logged in
 	user, group string // to become; names or numbers
+	agent       bool   // the way to forwarded keys is kept
 }
 
 // sudoPrompt is what sudo asks with: it cannot be anything else's output.
@@ -25,7 +26,7 @@ func (m *Communicator) identity(user string) identity {
 	if name == "" && group != "" {
 		name = m.config.User
 	}
-	id := identity{login: m.config.User, user: name, group: group}
+	id := identity{login: m.config.User, user: name, group: group, agent: !m.config.Forward.isZero()}
 	if name == m.config.User && group == "" {
 		id.user = ""
 	}
@@ -48,6 +49,9 @@ func (id identity) line(password bool, loader string) string {
 		sudo = []string{"sudo", "-S", "-p", sudoPrompt}
 	}
 	sudo = append(sudo, "-H", "-u", numbered(id.user))
+	if id.agent {
+		sudo = append(sudo, "--preserve-env=SSH_AUTH_SOCK")
+	}
 	if id.group != "" {
 		sudo = append(sudo, "-g", numbered(id.group))
 	}

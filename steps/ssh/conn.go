@@ -31,6 +31,7 @@ type conn struct {
 	mu    sync.Mutex
 	busy  int        // sessions in use, guarded by the pool
 	limit int        // of them, guarded by the pool
+	agent bool       // programs may ask for keys (Forwarded)
 	ahead []*opening // sessions opened ahead of use, the oldest first
 	tight bool       // the machine refused one of them
 	lulls int        // how often in a row it refused one while none was in use
@@ -42,10 +43,14 @@ type conn struct {
 }
 
 // newConn takes over a connection that is logged in, and opens its first sessions.
-func newConn(client *gossh.Client, heard *hearing, chain []io.Closer, config Config) *conn {
+// answer is asked for forwarded keys; it may be nil.
+func newConn(client *gossh.Client, heard *hearing, chain []io.Closer, config Config, answer func(io.ReadWriter) error) *conn {
 	c := &conn{client: client, heard: heard, chain: chain, addr: config.Addr(), limit: perConn,
 		loader: loaderAhead(config), timed: make(chan struct{}), ended: make(chan struct{})}
 	c.rtt.Store(int64(heard.reached))
+	if answer != nil {
+		c.forward(answer)
+	}
 	c.openAhead(c.limit)
 	c.done.Go(func() {
 		_ = client.Wait()

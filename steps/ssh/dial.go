@@ -32,6 +32,10 @@ func (d *dialer) dial(ctx context.Context) (*conn, error) {
 			return nil, err
 		}
 	}
+	answer, err := d.config.Forward.server()
+	if err != nil {
+		return nil, &fatalError{err}
+	}
 	began := time.Now()
 	raw, err := d.first(ctx, hops[0])
 	if err != nil {
@@ -51,7 +55,7 @@ func (d *dialer) dial(ctx context.Context) (*conn, error) {
 		}
 		chain = append(chain, client)
 		if i == len(hops)-1 {
-			return newConn(client, heard, chain, d.config), nil
+			return newConn(client, heard, chain, d.config, answer), nil
 		}
 		if nc, err = through(ctx, client, hops[i+1].Addr()); err != nil {
 			closeAll(chain)

@@ -69,6 +69,15 @@ func (k Key) signer() (gossh.Signer, error) {
 	if k.Signer != nil {
 		return k.Signer, nil
 	}
+	raw, err := k.raw()
+	if err != nil {
+		return nil, err
+	}
+	return gossh.NewSignerFromKey(raw)
+}
+
+// raw reads a key that stands in PEM or in File.
+func (k Key) raw() (any, error) {
 	text := k.PEM
 	if len(text) == 0 {
 		var err error
@@ -77,18 +86,18 @@ func (k Key) signer() (gossh.Signer, error) {
 		}
 	}
 	text = append(bytes.TrimSpace(text), '\n') // a key from a variable often lost its last newline
-	var signer gossh.Signer
+	var raw any
 	var err error
 	if k.Passphrase != "" {
-		signer, err = gossh.ParsePrivateKeyWithPassphrase(text, []byte(k.Passphrase))
+		raw, err = gossh.ParseRawPrivateKeyWithPassphrase(text, []byte(k.Passphrase))
 		if err != nil && isPlain(text) {
-			signer, err = gossh.ParsePrivateKey(text)
+			raw, err = gossh.ParseRawPrivateKey(text)
 		}
 	} else {
-		signer, err = gossh.ParsePrivateKey(text)
+		raw, err = gossh.ParseRawPrivateKey(text)
 	}
 	if err == nil {
-		return signer, nil
+		return raw, nil
 	}
 	if _, missing := errors.AsType[*gossh.PassphraseMissingError](err); missing {
 		return nil, &PassphraseError{Key: k.name()}

@@ -75,6 +75,11 @@ func (s *session) result() *exitStatus {
 // start asks for a command to be run. It does not wait for the answer: that
 // would be a round trip. What runs says that it does (shell.CallLoader).
 func (s *session) start(command string, tty bool) error {
+	if s.conn.agent {
+		if _, err := s.ch.SendRequest(agentRequest, false, nil); err != nil {
+			return err
+		}
+	}
 	if tty {
 		// No echo and no line editing: the loader reads its input as it is,
 		// and sets the terminal up for what it runs.

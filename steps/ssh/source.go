@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"bake/builder"
@@ -24,6 +25,7 @@ type Source struct {
 	Key          templates.Strings `yaml:"key" doc:"Private key files; default: the agent's keys and those in ~/.ssh."`
 	KeyText      string            `yaml:"key_text" doc:"A private key itself, from a sensitive variable."`
 	Passphrase   string            `yaml:"passphrase" doc:"Of the private keys; default: bake asks for it on a terminal."`
+	ForwardKeys  templates.Strings `yaml:"forward_keys" doc:"Private key files that programs on the machine may use through SSH_AUTH_SOCK, as the login's user or root; or agent: the keys of your SSH agent. They stay here."`
 	Certificate  string            `yaml:"certificate" doc:"Certificate file of the first key; default: KEY-cert.pub if there is one."`
 	Agent        *bool             `yaml:"agent" doc:"Whether the SSH agent's keys are offered; default: if no key and no password is given."`
 	Password     string            `yaml:"password" doc:"The login's password, also for keyboard-interactive."`
@@ -112,6 +114,7 @@ func (s *Source) Validate(b templates.Block) templates.Diagnostics {
 			ds = append(ds, b.At("proxy_command").Errorf("proxy and proxy_command exclude each other"))
 		}
 	}
+	ds = append(ds, CheckForward(b, s.ForwardKeys)...)
 	for i, j := range s.Jump {
 		if _, err := ParseHop(j.Host); err != nil && j.Host != "" {
 			ds = append(ds, b.At("jump", fmt.Sprint(i), "host").Errorf("%v", err))
@@ -197,6 +200,7 @@ func (s *Source) Settings(dir string, log func(string, ...any)) Config {
 	if c.Become.Password = s.SudoPassword; c.Become.Password == "" {
 		c.Become.Password = s.Password
 	}
+	c.Forward = s.forward(dir)
 	for _, j := range s.Jump {
 		c.Jumps = append(c.Jumps, j.hop(dir, c.Hop))
 	}
@@ -216,6 +220,30 @@ func (s *Source) hop() Hop {
 		h.User = s.User
 	}
 	return h
+}
+
+// ownAgent stands for the user's SSH agent among forward_keys.
+const ownAgent = "agent"
+
+// CheckForward is what is wrong with the forward_keys of a block.
+func CheckForward(b templates.Block, keys templates.Strings) templates.Diagnostics {
+	if len(keys) > 1 && slices.Contains(keys, ownAgent) {
+		d := b.At("forward_keys").Errorf("the SSH agent stands alone: its keys are all that is forwarded then")
+		d.Hint = "add the other keys to the agent with ssh-add"
+		return templates.Diagnostics{d}
+	}
+	return nil
+}
+
+func (s *Source) forward(dir string) Forwarded {
+	if slices.Contains(s.ForwardKeys, ownAgent) {
+		return Forwarded{Agent: "env"}
+	}
+	var f Forwarded
+	for _, name := range paths(dir, s.ForwardKeys) {
+		f.Keys = append(f.Keys, Key{File: name, Passphrase: s.Passphrase})
+	}
+	return f
 }
 
 func (s *Source) auth(dir string, configured bool) Auth {

@@ -33,7 +33,9 @@ type Config struct {
 	UserConfig string // file in the format of ssh_config(5) that fills in what is not set here
 
 	Become Become // whose rights commands and files get
-	TTY    bool   // a terminal for every script
+	// Forward are keys that programs on the machine may use; none as a rule.
+	Forward Forwarded
+	TTY     bool // a terminal for every script
 
 	// Fresh says that the machine may just have been started, so that a login
 	// it refuses may be accepted later: Connect goes on trying.

@@ -33,11 +33,15 @@ func TestAMachineThatDoesNotAnswerShowsItsConsole(t *testing.T) {
 // TestAMachineThatEndsUnderAStepTellsWhy: a lost connection alone would not.
 func TestAMachineThatEndsUnderAStepTellsWhy(t *testing.T) {
 	t.Parallel()
-	for name, ssh := range map[string]string{"over the network": "cloud_init: wait", "through Session Manager": "via: session-manager"} {
-		t.Run(name, func(t *testing.T) {
+	for _, c := range []struct{ name, ssh, script string }{
+		{"over the network", "cloud_init: wait", "shutdown -P now; sleep 60"},
+		{"through Session Manager", "via: session-manager", "shutdown -P now; sleep 60"},
+		{"with the status of what a machine ends that goes down", "cloud_init: wait", "shutdown -P now >/dev/null 2>&1; exit 143"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			_, err := w.bake(strings.Replace(with("ssh: {"+ssh+"}"), "echo one >>/log", "'shutdown -P now; sleep 60'", 1))
+			_, err := w.bake(strings.Replace(with("ssh: {"+c.ssh+"}"), "echo one >>/log", "'"+c.script+"'", 1))
 			var died *launch.Died
 			if !errors.As(err, &died) || !strings.Contains(hintOf(err), "dead-man timer") {
 				t.Errorf("error %v, hint %q", err, hintOf(err))
@@ -89,5 +93,14 @@ func TestThePlanNamesTheImageThatWasFound(t *testing.T) {
 	}
 	if pin.Values["name"] != *i.Name || pin.Values["date"] != *i.CreationDate || !json.Valid(pin.Config) {
 		t.Errorf("values %v", pin.Values)
+	}
+}
+
+// TestKeysForStepsAreForwarded: that they are is seen by one that is not there.
+func TestKeysForStepsAreForwarded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if _, err := w.bake(with("ssh: {forward_keys: /no/such/key}")); err == nil || !strings.Contains(err.Error(), "forwarding a key: reading SSH key: open /no/such/key") {
+		t.Errorf("error %v", err)
 	}
 }

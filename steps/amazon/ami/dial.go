@@ -189,7 +189,7 @@ func (s *Build) config(ctx context.Context, sc *builder.Scope, m builder.Machine
 	}
 	from := ssh.Source{Host: m.Detail[detailAddress], Port: s.SSH.Port, User: m.Detail[detailUser], Key: s.SSH.Key, Password: s.SSH.Password,
 		Agent: &s.SSH.Agent, HostKey: s.SSH.HostKey, KnownHosts: s.SSH.Known, Config: s.SSH.Config, Jump: s.SSH.Jump, Proxy: s.SSH.Proxy,
-		Sudo: s.SSH.Sudo, TTY: s.SSH.TTY}
+		Sudo: s.SSH.Sudo, TTY: s.SSH.TTY, ForwardKeys: s.SSH.Forward}
 	if from.Sudo == nil && from.User != "root" {
 		from.Sudo = &ssh.Enabled{On: true}
 	}

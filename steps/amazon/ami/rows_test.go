@@ -119,6 +119,7 @@ func promised() []row {
 		{"user: inferred, and the right one told", "TestTheImageTellsWhoLogsIn /steps/ssh.TestAMachineThatWantsAnotherUserNamesIt"},
 		{"steps of every kind, with check mode, retries, timeouts", "/provisioners.TestEveryKindWorksOnABusyboxMachine /provisioners.TestEveryKindWorksWithOtherTools /steps/ssh.TestEveryKindOfStepWorks /builder.TestRetryAndContinueAndTimeout"},
 		{"reboot", "/steps/ssh.TestRebootProvesThatTheMachineStartedAnew TestTheDeadManTimerIsSetAgainAfterAReboot"},
+		{"keys forwarded to the machine, only if asked for", "/steps/ssh.TestForwardedKeysAreUsedOnTheMachineAndStayHere TestKeysForStepsAreForwarded"},
 		{"launch permissions are added and removed on every run, snapshots with them", "image.TestWhatIsTakenOutOfTheTemplateIsRemoved image.TestASecondRunChangesNothing image.TestAnAccountThatBlocksPublicImagesIsNamed"},
 		{"grants of keys", "image.TestAnEncryptedImageIsSharedWithItsKeyInEachRegionAndTakenBackWithIt"},
 		{"tags of image and snapshots at birth, updated later", "TestTagsAreGivenAtBirthInEveryPartition image.TestWhatIsTakenOutOfTheTemplateIsRemoved"},

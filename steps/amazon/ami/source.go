@@ -54,6 +54,7 @@ type SSH struct {
 	User      string            `yaml:"user" bake:"main" doc:"Who logs in; default: what the image's kind has: ec2-user, ubuntu, admin, ..."`
 	Port      int               `yaml:"port" min:"1" max:"65535" doc:"Its SSH port; default 22."`
 	Key       templates.Strings `yaml:"key" doc:"Private key files of machine: key_pair; default: bake's own temporary key."`
+	Forward   templates.Strings `yaml:"forward_keys" doc:"Private key files that steps may use on the machine through SSH_AUTH_SOCK; or agent: the keys of your SSH agent. They stay here."`
 	Agent     bool              `yaml:"agent" doc:"Offer the SSH agent's keys too."`
 	Password  string            `yaml:"password" doc:"The login's password, for images that have one."`
 	Sudo      *ssh.Enabled      `yaml:"sudo" doc:"Run steps as root (true) or as another user; default: true unless root logs in."`
@@ -189,6 +190,7 @@ func (s *Build) check(b templates.Block) templates.Diagnostics {
 	if s.SSH.PushKey && s.Machine.KeyPair != nil {
 		ds = append(ds, b.At("ssh", "push_key").Errorf("push_key and machine: key_pair exclude each other"))
 	}
+	ds = append(ds, ssh.CheckForward(b.At("ssh"), s.SSH.Forward)...)
 	seen := map[string]bool{}
 	for _, v := range s.Machine.Volumes {
 		seen[v.Device] = true
