@@ -43,7 +43,7 @@
 // becomes an image by RegisterImage with its path as ImageLocation, or a public
 // one in every region by POST /_sandbox/ec2/images.
 //
-// There are no Elastic IPs, no interfaces that stand alone, no spot prices, and
-// no fleets but instant ones; a capacity reservation is kept and counted, and
+// There are no interfaces that stand alone, and no fleets but instant ones; a spot
+// request that is not fulfilled at once stays open, and prices do not change; a capacity reservation is kept and counted, and
 // makes no room. Actions that are not here answer InvalidAction.
 package ec2

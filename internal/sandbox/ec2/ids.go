@@ -47,6 +47,7 @@ var (
 	kindInterface = kind{"network-interface", "eni", "InvalidNetworkInterfaceID.Malformed", "InvalidNetworkInterfaceID.NotFound", "The networkInterface ID '%s' does not exist"}
 	kindAddress   = kind{"elastic-ip", "eipalloc", "InvalidAllocationID.Malformed", "InvalidAllocationID.NotFound", "The allocation ID '%s' does not exist"}
 	kindTemplate  = kind{"launch-template", "lt", "InvalidLaunchTemplateId.Malformed", "InvalidLaunchTemplateId.NotFound", "The specified launch template, with template ID %s, does not exist."}
+	kindSpot      = kind{"spot-instances-request", "sir", "InvalidSpotInstanceRequestID.Malformed", "InvalidSpotInstanceRequestID.NotFound", "The spot instance request ID '%s' does not exist"}
 	kindFleet     = kind{"fleet", "fleet", "InvalidFleetId.Malformed", "InvalidFleetId.NotFound", "The fleet ID '%s' does not exist"}
 	kindCapacity  = kind{"capacity-reservation", "cr", "InvalidCapacityReservationId.Malformed", "InvalidCapacityReservationId.NotFound", "The Capacity Reservation ID '%s' does not exist"}
 	kindRoutes    = kind{"route-table", "rtb", "InvalidRouteTableID.Malformed", "InvalidRouteTableID.NotFound", "The routeTable ID '%s' does not exist"}

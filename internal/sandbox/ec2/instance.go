@@ -170,6 +170,7 @@ func (x *Control) settleInstances(r *region, now time.Time) {
 		}
 		if i.State == terminated && i.Next == nil && now.Sub(i.Gone) > forgetTime {
 			delete(r.Instances, id)
+			delete(r.Spot, i.SpotRequest)
 		}
 	}
 }
@@ -184,6 +185,7 @@ func (x *Control) arrive(r *region, i *instance, state string, at time.Time) {
 	case terminated:
 		i.Gone = at
 		r.giveBack(i)
+		r.settleSpot(i, at)
 		x.dropVolumes(r, i, at)
 	}
 }

@@ -327,7 +327,7 @@ func (o *op) launch(p *plan, index int) *instance {
 		i.ZoneID = z.id
 	}
 	if p.spot {
-		i.SpotRequest = "sir-" + random(8)
+		o.noteSpot(i, p.tags[kindSpot.name])
 		i.ShutdownAction = cmp.Or(p.spec.ShutdownAction, "terminate")
 	}
 	i.Metadata = p.image.metadata(p.spec.Metadata)

@@ -38,6 +38,7 @@ type region struct {
 	Addresses map[string]*elasticIP
 	Templates map[string]*launchTemplate
 	Fleets    map[string]*fleet
+	Spot      map[string]*spotRequest
 	Capacity  map[string]*reservedCapacity
 	Tokens    map[string]*tokenUse // by account, action and ClientToken
 }
@@ -104,7 +105,7 @@ func (r *region) resources() iter.Seq2[resource, kind] {
 		_ = each(r.Images, kindImage, yield) && each(r.Snapshots, kindSnapshot, yield) && each(r.Volumes, kindVolume, yield) &&
 			each(r.Instances, kindInstance, yield) && each(r.KeyPairs, kindKeyPair, yield) && each(r.Groups, kindGroup, yield) &&
 			each(r.VPCs, kindVPC, yield) && each(r.Subnets, kindSubnet, yield) && each(r.Routes, kindRoutes, yield) &&
-			each(r.Gateways, kindGateway, yield) && each(r.Addresses, kindAddress, yield) && each(r.Templates, kindTemplate, yield) && each(r.Fleets, kindFleet, yield) &&
+			each(r.Gateways, kindGateway, yield) && each(r.Addresses, kindAddress, yield) && each(r.Spot, kindSpot, yield) && each(r.Templates, kindTemplate, yield) && each(r.Fleets, kindFleet, yield) &&
 			each(r.Capacity, kindCapacity, yield) &&
 			each(r.rules(), kindRule, yield) && each(r.interfaces(), kindInterface, yield)
 	}
@@ -128,7 +129,7 @@ func (r *region) resource(id string) (resource, kind) {
 		}
 	}
 	for _, k := range []kind{kindImage, kindSnapshot, kindVolume, kindInstance, kindKeyPair, kindGroup, kindVPC, kindSubnet, kindRoutes,
-		kindGateway, kindAddress, kindTemplate, kindFleet, kindCapacity, kindRule, kindInterface} {
+		kindGateway, kindAddress, kindSpot, kindTemplate, kindFleet, kindCapacity, kindRule, kindInterface} {
 		if len(id) > len(k.prefix) && id[:len(k.prefix)+1] == k.prefix+"-" {
 			return nil, k
 		}
