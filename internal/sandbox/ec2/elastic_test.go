@@ -32,6 +32,11 @@ func TestAnElasticIPIsAllocatedMovedAndReleasedAsOnAWS(t *testing.T) {
 	if *got.PublicIpAddress != *ip.PublicIp || *got.NetworkInterfaces[0].Association.IpOwnerId == "amazon" {
 		t.Errorf("it has %s of %s, want %s", *got.PublicIpAddress, *got.NetworkInterfaces[0].Association.IpOwnerId, *ip.PublicIp)
 	}
+	found, err := c.DescribeInstances(ctx, &sdk.DescribeInstancesInput{Filters: []types.Filter{{Name: aws.String("network-interface.addresses.association.public-ip"), Values: []string{*ip.PublicIp}}}})
+	want(t, err, "")
+	if len(found.Reservations) != 1 {
+		t.Errorf("%d instances are found by the address", len(found.Reservations))
+	}
 	want(t, associate(one, nil), "") // as it is
 	want(t, associate(two, aws.Bool(false)), "Resource.AlreadyAssociated")
 	want(t, associate(two, aws.Bool(true)), "")

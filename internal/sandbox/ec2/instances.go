@@ -266,6 +266,17 @@ func (o *op) instanceFields() fields[*instance] {
 		"association.public-ip": func(n *networkInterface, i *instance) string {
 			return or(o.interfaceXML(n, i).Association, associationXML{}).PublicIP
 		},
+		"association.ip-owner-id": func(n *networkInterface, i *instance) string {
+			return or(o.interfaceXML(n, i).Association, associationXML{}).Owner
+		},
+		"addresses.association.public-ip": func(n *networkInterface, i *instance) string {
+			return or(o.interfaceXML(n, i).Association, associationXML{}).PublicIP
+		},
+		"description":              func(n *networkInterface, _ *instance) string { return n.Description },
+		"owner-id":                 func(n *networkInterface, _ *instance) string { return n.Owner },
+		"attachment.attachment-id": func(n *networkInterface, _ *instance) string { return n.Attachment },
+		"attachment.device-index":  func(n *networkInterface, _ *instance) string { return fmt.Sprint(n.Index) },
+		"source-dest-check":        func(_ *networkInterface, i *instance) string { return fmt.Sprint(!i.Unchecked) },
 	} {
 		f["network-interface."+name] = func(i *instance) []string {
 			var values []string
