@@ -11,6 +11,9 @@
 // them; they know its private name too. Its public address is 127.x.y.z, which is
 // how this machine reaches it; inside a machine such an address is its own.
 //
+// An Elastic IP address is another of 127.x.y.z, at which the instance that it is
+// associated with is reached instead.
+//
 // This machine alone reaches an instance at its private address too, as if a VPN
 // led to the VPC: where bake runs as root it lends itself the address, on the
 // loopback interface, for as long as the instance runs, unless it lies in a
