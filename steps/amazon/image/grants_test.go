@@ -162,3 +162,33 @@ func (w *world) grants(arn string) []string {
 	}
 	return all
 }
+
+// TestAnEncryptedImageIsCopiedToAnotherAccountUnderBothPolicies: that of whoever
+// runs bake, and that of the role in the other account.
+func TestAnEncryptedImageIsCopiedToAnotherAccountUnderBothPolicies(t *testing.T) {
+	w := newWorld(t)
+	w.key(home, "alias/images")
+	theirs := kms.NewFromConfig(sandboxtest.ConfigAs(w.box, away, other, "secret", ""))
+	made := must[*kms.CreateKeyOutput](t)(theirs.CreateKey(t.Context(), &kms.CreateKeyInput{}))
+	must[*kms.CreateAliasOutput](t)(theirs.CreateAlias(t.Context(), &kms.CreateAliasInput{AliasName: aws.String("alias/theirs"), TargetKeyId: made.KeyMetadata.KeyId}))
+	w.frozen("web", "alias/images")
+	role := "arn:aws:iam::" + other + ":role/share"
+	outputs := "  - ami: {name: web, kms_key: alias/images, regions: [{region: " + away + ", kms_key: alias/theirs, assume_role: [" + role + "]}]}\n"
+	var own, roles []permit.Statement
+	for _, s := range w.newRun(outputs).statements() {
+		if s.As == "" {
+			own = append(own, s)
+		} else {
+			roles = append(roles, s)
+		}
+	}
+	without := permittest.WithoutPart(permit.Merge(roles), permittest.Part{Sid: "UseKeys", Action: "kms:ReEncryptFrom"})
+	permittest.LimitRole(t, w.box, other, "share", without)
+	w.cloud = permittest.Limit(t, w.box, permit.Merge(own))
+	w.refuse(outputs, "kms:ReEncryptFrom")
+	permittest.LimitRole(t, w.box, other, "share", permit.Merge(roles))
+	w.publish(outputs)
+	if all := w.images(w.as(other, away)); len(all) != 1 {
+		t.Errorf("%d images in the other account", len(all))
+	}
+}

@@ -32,6 +32,9 @@ func (o *AMI) Permissions(env permit.Env) []permit.Statement {
 		}
 		if foreign {
 			mine = append(mine, o.lending(home, there.AccountOf())...)
+			if o.encrypted() { // who copies reads what the image's own key has sealed
+				local = append(local, permit.Encryption(home, o.KMSKey)...)
+			}
 		}
 		theirs = append(theirs, there.Under(local...)...)
 	}
