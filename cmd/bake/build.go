@@ -201,7 +201,7 @@ type unclosed struct{ builder.Sink }
 
 func (unclosed) Close() error { return nil }
 
-func (r *run) engine(j builder.Journal, sink report.Sink) *builder.Engine {
+func (r *run) engine(j builder.Journal, sink builder.Sink) *builder.Engine {
 	work, err := filepath.Abs(r.dir.work())
 	if err != nil {
 		work = r.dir.work()
@@ -209,7 +209,7 @@ func (r *run) engine(j builder.Journal, sink report.Sink) *builder.Engine {
 	return &builder.Engine{
 		Catalog: r.wiring.catalog, Journal: r.journal(j), Sink: sink, Env: r.loaded.template.Env, WorkDir: work, CacheDir: r.wiring.cacheDir,
 		NoCache: r.flags.noCache, Parallel: r.flags.parallel, FailFast: r.flags.failFast,
-		OnFailure: r.onFailure(sink),
+		OnFailure: r.onFailure(),
 	}
 }
 

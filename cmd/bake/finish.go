@@ -64,7 +64,7 @@ func (r *run) stopNow(sink report.Sink, j builder.Journal) {
 }
 
 // onFailure is what --on-error says.
-func (r *run) onFailure(sink report.Sink) func(context.Context, error) builder.Decision {
+func (r *run) onFailure() func(context.Context, error) builder.Decision {
 	switch r.flags.onError {
 	case "keep":
 		return func(context.Context, error) builder.Decision {
@@ -72,10 +72,7 @@ func (r *run) onFailure(sink report.Sink) func(context.Context, error) builder.D
 			return builder.Keep
 		}
 	case "ask":
-		return func(ctx context.Context, err error) builder.Decision {
-			defer report.Pause(sink)() // it would draw over the question
-			return r.ask(ctx, err)
-		}
+		return r.ask
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 }
 
 func testBake(args []string) int {
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(), now: time.Now,
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(), now: time.Now, asker: newAsker(os.Stdin, os.Stderr),
 		journal: func(j builder.Journal) builder.Journal { return j }}
 	if n, err := strconv.Atoi(os.Getenv(killAt)); err == nil {
 		a.journal = func(j builder.Journal) builder.Journal { return &deadly{Journal: j, at: int64(n)} }
