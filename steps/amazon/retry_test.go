@@ -58,7 +58,7 @@ func TestWhatIsCalledAgain(t *testing.T) {
 	if got := all.MaxAttempts(); got < 11 { // Packer's three were regularly too few, and so were ten of AWS's own budget
 		t.Errorf("%d attempts", got)
 	}
-	for n := range 50 { // no budget: a busy process is not refused what would go through
+	for n := range 200 { // no budget: a busy process is not refused what would go through
 		if _, err := all.(aws.RetryerV2).GetAttemptToken(t.Context()); err != nil {
 			t.Fatalf("attempt %d: %v", n, err)
 		}

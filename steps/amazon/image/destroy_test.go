@@ -47,15 +47,17 @@ func TestDestroyFindsAnImageWithItsCopiesAndItsOtherNames(t *testing.T) {
 		if err := image.Destroy(t.Context(), w.cloud, target, false); err != nil {
 			t.Error(err)
 		}
+	}
+	if a, b := len(w.snapshots(w.ec2(home))), len(w.snapshots(w.ec2(away))); a != 1 || b != 0 {
+		t.Errorf("%d and %d snapshots", a, b)
+	}
+	for _, target := range all {
 		if err := image.Destroy(t.Context(), w.cloud, target, false); err != nil {
 			t.Errorf("what is gone: %v", err)
 		}
 	}
 	if diff := cmp.Diff([]string{"unrelated"}, names(append(w.images(w.ec2(home)), w.images(w.ec2(away))...))); diff != "" {
 		t.Error(diff)
-	}
-	if a, b := len(w.snapshots(w.ec2(home))), len(w.snapshots(w.ec2(away))); a != 1 || b != 0 {
-		t.Errorf("%d and %d snapshots", a, b)
 	}
 }
 
