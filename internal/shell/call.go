@@ -10,25 +10,40 @@ import (
 // kind hands it on as it is. It says its process id between two record
 // separators on stdout, and "bake" alone on stderr, then reads what Head
 // returns; lines before that (a password that sudo did not ask for) are skipped.
-const CallLoader = `printf "\036bake %s\036\n" $$;printf "\036bake\036\n">&2;bake_e=${IFS#??};bake_l=;bake_p=;` +
-	`while IFS= read -r bake_l;do case $bake_l in "#bake "*)break;;esac;done;bake_n=${bake_l#??????};[ "$bake_n" -ge 0 ] 2>/dev/null||exit 125;` +
-	`while [ "$bake_n" -gt 0 ];do IFS= read -r bake_l||exit 125;bake_p=$bake_p$bake_l$bake_e;bake_n=$((bake_n-1));done;eval "$bake_p"`
+const CallLoader = sayOut + sayErr + readHead + runHead
 
 // AheadLoader is CallLoader for a Call that is made later, while other
-// commands run: it holds on to the directory of its own process, whose time is
-// then that of its start.
-const AheadLoader = `exec 9</proc/$$;` + CallLoader
+// commands run. If the machine has changed by then what a login gets
+// (accounts, groups, environment, limits), it runs nothing, writes CallStale
+// to stderr instead of its mark and exits with CallStaleCode.
+const AheadLoader = keepBirth + sayOut + readHead + checkBirth + sayErr + runHead
 
-// CallStale is what a Call with Ahead writes to stderr, at once and before it
-// exits with CallStaleCode, if the machine has changed what a login gets
-// (accounts, groups, environment, limits) since AheadLoader began.
+// What AheadLoader says if it is stale.
 const (
 	CallStale     = "\x1ebake stale\x1e\n"
 	CallStaleCode = 123
 )
 
-const staleCheck = `for bake_f in /etc /etc/environment /etc/passwd /etc/group /etc/pam.d /etc/profile.d /etc/security /etc/security/limits.d /etc/sudoers.d /etc/ssh "$HOME" "$HOME"/.[a-z]* "$HOME"/.ssh/*; do ` +
-	`if [ "$bake_f" -nt /proc/$$ ]; then printf "\036bake stale\036\n" >&2; exit 123; fi; done; unset bake_f; exec 9<&-; cd "$PWD" 2>/dev/null` + "\n"
+// The parts of the loaders.
+const (
+	sayOut   = `printf "\036bake %s\036\n" $$;`
+	sayErr   = `printf "\036bake\036\n">&2;`
+	readHead = `bake_e=${IFS#??};bake_l=;bake_p=;` +
+		`while IFS= read -r bake_l;do case $bake_l in "#bake "*)break;;esac;done;bake_n=${bake_l#??????};[ "$bake_n" -ge 0 ] 2>/dev/null||exit 125;` +
+		`while [ "$bake_n" -gt 0 ];do IFS= read -r bake_l||exit 125;bake_p=$bake_p$bake_l$bake_e;bake_n=$((bake_n-1));done;`
+	runHead = `eval "$bake_p"`
+)
+
+// keepBirth keeps something as old as the login: the pipe that the server has
+// made for stderr, whose time is that of the last write to it, so nothing is
+// written to it yet. Without a pipe it is the directory of the loader's own
+// process, whose time is that of its first use: a little late.
+const keepBirth = `bake_r=/dev/fd/2;[ -p $bake_r ]||{ exec 9</proc/$$;bake_r=/proc/$$;};`
+
+// checkBirth gives up if anything that a login reads is not older than that. A
+// change within the same tick of the clock counts as later.
+const checkBirth = `for bake_f in /etc /etc/environment /etc/passwd /etc/group /etc/pam.d /etc/profile.d /etc/security /etc/security/limits.d /etc/sudoers.d /etc/ssh "$HOME" "$HOME"/.[a-z]* "$HOME"/.ssh/*;do ` +
+	`if [ $bake_r -nt "$bake_f" ];then :;elif [ -e "$bake_f" ];then printf "\036bake stale\036\n">&2;exit 123;fi;done;exec 9<&-;cd "$PWD" 2>/dev/null;`
 
 // What CallLoader writes before the command's own output.
 const (
@@ -55,17 +70,13 @@ type Call struct {
 	Dir    string // empty: where the login starts
 	Home   bool   // start in the user's home directory, or in / if there is none
 	TTY    bool   // stdin is a terminal, in raw mode, without echo
-	Ahead  bool   // the loader is AheadLoader: nothing is run if the login is stale
 }
 
 // Stream returns what to write to the loader's stdin. With Argv and Stdin the
 // command's own input follows; else nothing, and, without TTY, the stream ends.
 func (c Call) Stream() string {
 	head, rest := c.command()
-	head = "unset bake_e bake_l bake_p bake_n\n" + exports(c.Env) + c.directory() + head
-	if c.Ahead {
-		head = staleCheck + head
-	}
+	head = "unset bake_e bake_l bake_p bake_n bake_r bake_f\n" + exports(c.Env) + c.directory() + head
 	return fmt.Sprintf("#bake %d\n%s%s", strings.Count(head, "\n"), head, rest)
 }
 

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	gossh "golang.org/x/crypto/ssh"
+
 	"bake/builder"
 	"bake/internal/shell"
 )
@@ -20,9 +22,11 @@ import (
 type job struct {
 	call           shell.Call
 	as             identity
-	stdin          io.Reader // what follows the call's own stream; may be nil
-	stdout, stderr io.Writer // may be nil
-	spread         spread    // zero: that of commands
+	stdin          io.Reader        // what follows the call's own stream; may be nil
+	again          func() io.Reader // returns stdin from its beginning; nil: that cannot be had
+	stdout, stderr io.Writer        // may be nil
+	whole          bool             // output that was cut short counts as lost, whatever the status
+	spread         spread           // zero: that of commands
 }
 
 // linger is for how long output may still come from a command that has ended
@@ -45,31 +49,47 @@ func (m *Communicator) do(ctx context.Context, cmd job) error {
 			return err
 		}
 	}
-	for {
-		e := &exchange{m: m, s: s, cmd: cmd, failed: make(chan error, 4)}
-		err := e.run(ctx)
-		if !e.stale() {
-			return err
-		}
-		s.conn.renewAhead()
-		if err := m.renew(ctx, &s); err != nil {
-			return err
-		}
-	}
-}
-
-// renew replaces a session whose loader cannot be used by one without.
-func (m *Communicator) renew(ctx context.Context, s **session) error {
-	fresh, err := (*s).conn.fresh(ctx)
-	if err != nil {
-		if (*s).conn.dead() {
-			return (*s).conn.lost()
-		}
+	e := m.exchange(s, cmd)
+	err = e.run(ctx)
+	if !e.unborn() || ctx.Err() != nil {
 		return err
 	}
+	s.conn.renewAhead()
+	if err := m.renew(ctx, &s); err != nil {
+		return err
+	}
+	if cmd.again != nil {
+		cmd.stdin = cmd.again()
+	}
+	return m.exchange(s, cmd).run(ctx)
+}
+
+func (m *Communicator) exchange(s *session, cmd job) *exchange {
+	return &exchange{m: m, s: s, cmd: cmd, failed: make(chan error, 4)}
+}
+
+// renew replaces a session whose loader cannot be used by one without. The old
+// one is closed first: the machine may allow no more than one.
+func (m *Communicator) renew(ctx context.Context, s **session) error {
+	c := (*s).conn
 	(*s).close()
-	*s = fresh
-	return nil
+	for {
+		fresh, err := c.fresh(ctx)
+		if err == nil {
+			*s = fresh
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		refusal, ok := errors.AsType[*gossh.OpenChannelError](err)
+		if !ok {
+			return c.lost()
+		}
+		if err := c.closing(ctx, refusal); err != nil {
+			return err
+		}
+	}
 }
 
 // loaderAhead is the command that sessions opened ahead wait with; empty: they
@@ -97,10 +117,10 @@ type exchange struct {
 }
 
 func (e *exchange) run(ctx context.Context) error {
-	if e.s.started {
-		e.cmd.call.Ahead = true
-	} else if err := e.s.start(e.cmd.as.line(e.m.config.Become.Password != "", shell.CallLoader), e.cmd.call.TTY); err != nil {
-		return e.s.conn.lost()
+	if !e.s.started {
+		if err := e.s.start(e.cmd.as.line(e.m.config.Become.Password != "", shell.CallLoader), e.cmd.call.TTY); err != nil {
+			return e.s.conn.lost()
+		}
 	}
 	e.readers()
 	var copying sync.WaitGroup
@@ -200,15 +220,27 @@ func (e *exchange) result(ctx context.Context) error {
 		return e.s.conn.lost()
 	case st.code != 0 || st.signal != "":
 		return &builder.ExitError{Code: st.code, Signal: st.signal}
+	case e.cmd.whole && e.s.conn.end.cut.Load():
+		return e.s.conn.lost() // the status may have overtaken the output
 	}
 	return nil
 }
 
-// stale reports whether the command was not run because the login that
-// waited for it is not like one of now.
-func (e *exchange) stale() bool {
-	st := e.s.result()
-	return e.s.started && st != nil && st.code == shell.CallStaleCode && e.errs.isStale()
+// unborn reports whether the loader that waited for the command has ended
+// without running it: the login is not like one of now, or somebody ended it.
+func (e *exchange) unborn() bool {
+	return e.s.started && e.s.result() != nil && e.out.found() && !e.errs.found()
+}
+
+// born waits until the loader that waited runs the command, and reports
+// whether it does.
+func (e *exchange) born() bool {
+	select {
+	case <-e.errs.ready:
+	case <-e.s.ended:
+	case <-e.s.conn.ended:
+	}
+	return e.errs.found()
 }
 
 // stop ends the command with all its processes, and returns why.
@@ -241,9 +273,13 @@ func (m *Communicator) kill(ctx context.Context, c *conn, as identity, pid int) 
 		}
 		return err
 	}
-	defer s.close()
-	e := &exchange{m: m, s: s, cmd: cmd, failed: make(chan error, 4)}
-	return e.run(ctx)
+	defer func() { s.close() }()
+	if s.started { // as somebody else, or it may be stale: both do not matter here, but it must run
+		if err := m.renew(ctx, &s); err != nil {
+			return err
+		}
+	}
+	return m.exchange(s, cmd).run(ctx)
 }
 
 // fail ends the command early, for a reason.
@@ -313,6 +349,9 @@ func (e *exchange) feed() {
 		return // the session has ended: its status says why
 	}
 	if e.cmd.stdin != nil {
+		if e.s.started && e.cmd.again == nil && !e.born() {
+			return // what is read from it would be lost
+		}
 		buf := make([]byte, 64<<10)
 		// The reader's own WriteTo would hide which side failed.
 		if _, err := io.CopyBuffer(e.s.ch, reader{e.cmd.stdin}, buf); err != nil && !errors.Is(err, io.EOF) {
@@ -373,7 +412,6 @@ type marked struct {
 	held   []byte
 	number int
 	passed bool
-	stale  bool // what followed the mark was that nothing is run
 	ready  chan struct{}
 }
 
@@ -402,14 +440,8 @@ func (w *marked) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// pass hands output on, unless it says that nothing is run.
+// pass hands output on.
 func (w *marked) pass(p []byte) (int, error) {
-	if string(p) == shell.CallStale { // one write, which no other precedes
-		w.mu.Lock()
-		w.stale = true
-		w.mu.Unlock()
-		return len(p), nil
-	}
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	return w.to.Write(p)
@@ -420,12 +452,6 @@ func (w *marked) stop() {
 	w.writing.Lock()
 	defer w.writing.Unlock()
 	w.to = io.Discard
-}
-
-func (w *marked) isStale() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.stale
 }
 
 // find looks for the mark in what is held, and returns what follows it.

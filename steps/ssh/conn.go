@@ -19,12 +19,14 @@ const perConn = 8
 type conn struct {
 	client *gossh.Client
 	heard  *hearing
+	end    *cutConn
 	chain  []io.Closer // hops, the last is client
 	addr   string
 	rtt    atomic.Int64 // nanoseconds; 0: not measured yet
 	// loader is the command that is started in sessions ahead of use, so that
-	// a far machine's shell waits for the script when it comes: a session takes
-	// no input before its command is started, which would be a second round trip.
+	// the machine's shell waits for the script when it comes: it starts while
+	// other commands run, and a session takes no input before its command is
+	// started, which would be a second round trip.
 	loader string
 	timed  chan struct{}
 
@@ -44,8 +46,8 @@ type conn struct {
 
 // newConn takes over a connection that is logged in, and opens its first sessions.
 // answer is asked for forwarded keys; it may be nil.
-func newConn(client *gossh.Client, heard *hearing, chain []io.Closer, config Config, answer func(io.ReadWriter) error) *conn {
-	c := &conn{client: client, heard: heard, chain: chain, addr: config.Addr(), limit: perConn,
+func newConn(client *gossh.Client, heard *hearing, end *cutConn, chain []io.Closer, config Config, answer func(io.ReadWriter) error) *conn {
+	c := &conn{client: client, heard: heard, end: end, chain: chain, addr: config.Addr(), limit: perConn,
 		loader: loaderAhead(config), timed: make(chan struct{}), ended: make(chan struct{})}
 	c.rtt.Store(int64(heard.reached))
 	if answer != nil {
@@ -164,9 +166,7 @@ func (c *conn) open() *opening {
 			return
 		}
 		o.s = newSession(c, ch, reqs)
-		if c.loader != "" && time.Duration(c.rtt.Load()) > farAway && o.s.start(c.loader, false) == nil {
-			o.s.started = true
-		}
+		o.s.started = c.loader != "" && o.s.start(c.loader, false) == nil
 	})
 	return o
 }

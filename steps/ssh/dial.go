@@ -48,6 +48,8 @@ func (d *dialer) dial(ctx context.Context) (*conn, error) {
 	var chain []io.Closer
 	var nc net.Conn = heard
 	for i, h := range hops {
+		end := &cutConn{Conn: nc}
+		nc = end
 		client, err := d.login(ctx, nc, h, i == len(hops)-1)
 		if err != nil {
 			closeAll(append(chain, nc))
@@ -55,7 +57,7 @@ func (d *dialer) dial(ctx context.Context) (*conn, error) {
 		}
 		chain = append(chain, client)
 		if i == len(hops)-1 {
-			return newConn(client, heard, chain, d.config, answer), nil
+			return newConn(client, heard, end, chain, d.config, answer), nil
 		}
 		if nc, err = through(ctx, client, hops[i+1].Addr()); err != nil {
 			closeAll(chain)
@@ -255,6 +257,21 @@ func (h *hearing) Read(p []byte) (int, error) {
 
 func (h *hearing) silence() time.Duration {
 	return time.Duration(time.Now().UnixNano() - h.last.Load())
+}
+
+// cutConn notes that nothing more can be read before its reader sees it: what
+// ends after that may have ended only because of it.
+type cutConn struct {
+	net.Conn
+	cut atomic.Bool
+}
+
+func (c *cutConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.cut.Store(true)
+	}
+	return n, err
 }
 
 // pipeConn is a connection through a command's stdin and stdout.

@@ -56,7 +56,7 @@ func (m *Communicator) getTar(ctx context.Context, src string, facts Facts, yiel
 		}
 	}
 	defer g.close(cancel)
-	if err := g.begin(ctx, 0); err != nil {
+	if err := g.first(ctx); err != nil {
 		return err
 	}
 	if g.big > 0 {
@@ -137,6 +137,18 @@ func cleanName(name string) string {
 	return name
 }
 
+// first starts the stream on the machine, again if the connection breaks
+// before anything of it has come.
+func (g *download) first(ctx context.Context) error {
+	for try := 1; ; try++ {
+		err := g.begin(ctx, 0)
+		if _, lost := errors.AsType[*LostError](err); !lost || try == mostTries || ctx.Err() != nil {
+			return err
+		}
+		g.m.config.Log("reading %s: %v: trying again", g.src, err)
+	}
+}
+
 // begin starts the stream on the machine, from an offset on.
 func (g *download) begin(ctx context.Context, offset int64) error {
 	pr, pw := io.Pipe()
@@ -144,7 +156,7 @@ func (g *download) begin(ctx context.Context, offset int64) error {
 	done := g.done
 	var errs tailBuffer
 	call := shell.Call{Argv: []string{"/bin/sh", "-c", g.script(offset)}, Env: map[string]string{"LC_ALL": "C"}, Home: true}
-	cmd := job{call: call, as: g.m.identity(""), stdout: pw, stderr: &errs}
+	cmd := job{call: call, as: g.m.identity(""), stdout: pw, stderr: &errs, whole: true}
 	go func() {
 		err := g.m.do(ctx, cmd)
 		if exit, failed := errors.AsType[*builder.ExitError](err); failed {
@@ -281,7 +293,7 @@ func (g *download) verify(ctx context.Context) error {
 	var out strings.Builder
 	dir, name := path.Dir(g.src), "./"+path.Base(g.src)
 	script := "cd " + shell.Quote(dir) + " && " + g.pack(name, "") + " | cksum"
-	err := g.m.do(ctx, job{call: shell.Call{Script: script, Env: map[string]string{"LC_ALL": "C"}, Home: true}, as: g.m.identity(""), stdout: &out})
+	err := g.m.do(ctx, job{call: shell.Call{Script: script, Env: map[string]string{"LC_ALL": "C"}, Home: true}, as: g.m.identity(""), stdout: &out, whole: true})
 	if err != nil {
 		return fmt.Errorf("checking %s: %w", g.src, err)
 	}

@@ -102,7 +102,7 @@ func (p *parts) checksum() {
 	}
 	for try := 1; ; try++ {
 		out.Reset()
-		err := p.g.m.do(p.ctx, job{call: shell.Call{Script: script, Home: true}, as: p.g.m.identity(""), stdout: &out, spread: p.spread})
+		err := p.g.m.do(p.ctx, job{call: shell.Call{Script: script, Home: true}, as: p.g.m.identity(""), stdout: &out, whole: true, spread: p.spread})
 		if _, lost := errors.AsType[*LostError](err); lost && try < mostTries {
 			continue
 		}
@@ -149,7 +149,7 @@ func (p *parts) fetch(offset, n int64, b *bytes.Buffer) error {
 // receive runs script and puts its output into b, decompressed.
 func (p *parts) receive(script string, b *bytes.Buffer) error {
 	run := func(into io.Writer) error {
-		return p.g.m.do(p.ctx, job{call: shell.Call{Script: script, Home: true}, as: p.g.m.identity(""), stdout: into, spread: p.spread})
+		return p.g.m.do(p.ctx, job{call: shell.Call{Script: script, Home: true}, as: p.g.m.identity(""), stdout: into, whole: true, spread: p.spread})
 	}
 	if p.g.squeeze == "" {
 		b.Grow(int(p.length) + bytes.MinRead)

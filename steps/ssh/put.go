@@ -320,7 +320,7 @@ func (m *Communicator) stream(ctx context.Context, what, script string, sp sprea
 	for try := 1; ; try++ {
 		var errs tailBuffer
 		call := shell.Call{Argv: []string{"/bin/sh", "-c", script}, Stdin: true, Env: map[string]string{"LC_ALL": "C"}, Home: true}
-		err := m.do(ctx, job{call: call, as: m.identity(""), stdin: body(), stderr: &errs, spread: sp})
+		err := m.do(ctx, job{call: call, as: m.identity(""), stdin: body(), again: body, stderr: &errs, spread: sp})
 		if err == nil {
 			return nil
 		}

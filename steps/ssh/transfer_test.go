@@ -53,6 +53,9 @@ func same(t testing.TB, r io.Reader, path string) {
 	got, want := make([]byte, 1<<20), make([]byte, 1<<20)
 	for offset := int64(0); ; {
 		n, err := io.ReadFull(r, got)
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			t.Fatalf("in the MiB at %d: %v", offset, err)
+		}
 		m, _ := io.ReadFull(f, want)
 		if !bytes.Equal(got[:n], want[:m]) {
 			t.Fatalf("it differs in the MiB at %d", offset)
@@ -60,9 +63,6 @@ func same(t testing.TB, r io.Reader, path string) {
 		offset += int64(n)
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
 			return
-		}
-		if err != nil {
-			t.Fatal(err)
 		}
 	}
 }
@@ -107,8 +107,10 @@ func TestALargeFileArrivesWholeAlsoWhenTheConnectionIsCut(t *testing.T) {
 	path := sparse(t, 2<<30)
 	s := sshtest.Start(t, sshtest.Options{})
 	p, c := behind(t, s)
-	putAndGet(t, connect(t, c), path, func() { p.CutAfter(700 << 20) })
-	if p.Cuts < 2 {
+	m := connect(t, c)
+	putAndGet(t, m, path, func() { p.CutAfter(700 << 20) })
+	// A busy machine may seem to be far away: most of the file is then compressed away.
+	if p.Cuts < 2 && m.pool.roundTrip(t.Context()) < farAway/2 {
 		t.Errorf("the connection was cut %d times", p.Cuts)
 	}
 }
