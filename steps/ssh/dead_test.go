@@ -11,6 +11,7 @@ import (
 
 	gossh "golang.org/x/crypto/ssh"
 
+	"bake/internal/shell"
 	"bake/internal/sshtest"
 )
 
@@ -178,3 +179,33 @@ func TestConnectCanBeCancelled(t *testing.T) {
 }
 
 func keyOf(s *sshtest.Server) string { return string(gossh.MarshalAuthorizedKey(s.HostKey)) }
+
+// The server tells how a command has ended before it has sent all output: if
+// the connection breaks then, a transfer is not whole.
+func TestOutputCutShortAfterTheStatusIsNotWhole(t *testing.T) {
+	s := sshtest.Start(t, sshtest.Options{})
+	p, c := behind(t, s)
+	m := connect(t, c)
+	// What the command leaves behind goes on printing when its status was told.
+	script := `me=$$; (while kill -0 $me; do sleep 0.01; done; while :; do echo more; sleep 0.1; done) 2>/dev/null & exit 0`
+	for _, whole := range []bool{false, true} {
+		began := &signal{got: make(chan struct{})}
+		done := make(chan error, 1)
+		go func() {
+			done <- m.do(t.Context(), job{call: shell.Call{Script: script}, as: m.identity(""), stdout: began, whole: whole})
+		}()
+		select {
+		case <-began.got:
+		case err := <-done:
+			t.Fatalf("it ended before the connection was cut: %v", err)
+		}
+		p.Cut()
+		_, lost := errors.AsType[*LostError](<-done)
+		if lost != whole {
+			t.Errorf("whole %v: lost %v", whole, lost)
+		}
+		for !m.pool.idle() { // until it is noticed that the connection is gone
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
