@@ -75,7 +75,9 @@ func TestALoaderThatWaitedRunsOnlyInALoginLikeOneOfNow(t *testing.T) {
 				{"nothing", func(string) error { return nil }, false},
 				{"a startup file", func(home string) error { return os.WriteFile(filepath.Join(home, ".profile"), []byte("x"), 0o600) }, true},
 				{"a startup file removed", func(home string) error { return os.Remove(filepath.Join(home, ".old")) }, true},
-				{"the environment", func(home string) error { return os.WriteFile(filepath.Join(home, ".ssh/environment"), []byte("x"), 0o600) }, true},
+				{"the environment", func(home string) error {
+					return os.WriteFile(filepath.Join(home, ".ssh/environment"), []byte("x"), 0o600)
+				}, true},
 			} {
 				home := agedHome(t)
 				a := startAhead(t, sh, home)
