@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,8 @@ type app struct {
 	// journal decorates the journal of every run; tests crash in it.
 	journal func(builder.Journal) builder.Journal
 
-	asker *asker // nil: there is nobody to ask
+	notices *atomic.Pointer[func(string)] // how the run that goes on tells what the user should know; nil or empty: there is none
+	asker   *asker                        // nil: there is nobody to ask
 
 	flags flags
 }
@@ -48,7 +50,7 @@ type flags struct {
 // Main runs the command and returns its exit code.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, environ: os.Environ(), now: time.Now,
-		asker:   newAsker(stdin, stderr),
+		asker: newAsker(stdin, stderr), notices: new(atomic.Pointer[func(string)]),
 		journal: func(j builder.Journal) builder.Journal { return j }}
 	return a.main(args)
 }

@@ -33,9 +33,21 @@ func (r *rolesFlag) Set(arn string) error {
 // cloud is the way to AWS, or to what answers at endpoint instead. It connects
 // when it is used.
 func (a *app) cloud(cacheDir, endpoint string) *amazon.Cloud {
-	o := amazon.Options{CacheDir: cacheDir, Endpoint: endpoint}
+	o := amazon.Options{CacheDir: cacheDir, Endpoint: endpoint, Waiting: a.notice}
 	if a.asker != nil {
 		o.Ask = a.asker.secret
 	}
 	return amazon.New(o)
+}
+
+// notice tells something that the user should know: on the display of the run,
+// or on stderr where there is none.
+func (a *app) notice(text string) {
+	if a.notices != nil {
+		if tell := a.notices.Load(); tell != nil {
+			(*tell)(text)
+			return
+		}
+	}
+	fmt.Fprintf(a.stderr, "bake: %s\n", text)
 }

@@ -163,6 +163,7 @@ func (r *run) do(parent context.Context) (err error) {
 	defer stop()
 	r.asker.during(ctx.Done(), sink)
 	defer r.asker.during(nil, nil)
+	defer r.noticesTo(sink)()
 	began := r.now()
 	if err = r.pin(ctx, engine, sink); err == nil {
 		_, err = engine.Run(ctx, r.id, r.loaded.plan)
@@ -263,4 +264,17 @@ func stepErrors(err error) []*builder.StepError {
 		return stepErrors(e.Unwrap())
 	}
 	return nil
+}
+
+// noticesTo has what the user should know told on the run's display until the
+// function that it returns is called.
+func (r *run) noticesTo(sink builder.Sink) func() {
+	if r.notices == nil {
+		return func() {}
+	}
+	tell := func(text string) {
+		sink.Emit(builder.Event{Time: r.now(), Run: r.id, Type: builder.Notice, Text: text})
+	}
+	r.notices.Store(&tell)
+	return func() { r.notices.Store(nil) }
 }

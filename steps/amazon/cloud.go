@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -32,6 +34,9 @@ type Options struct {
 	CacheDir string
 	// Log is told of every call when it is over, for --debug; may be nil.
 	Log func(service, action string, err error)
+	// Waiting is told what calls wait for that are tried again: for AWS to be
+	// reached, or to take more calls. It may be nil.
+	Waiting func(text string)
 }
 
 // Cloud makes clients for AWS. It connects when it is used first, and makes one
@@ -41,8 +46,10 @@ type Cloud struct {
 	options Options
 
 	durations *durations
+	answered  atomic.Bool // some call was answered: AWS can be reached
 
 	mu       sync.Mutex
+	told     time.Time // when Options.Waiting was last told
 	configs  map[string]*aws.Config
 	accounts map[string]Caller
 	watches  watches
@@ -115,12 +122,12 @@ func (c *Cloud) base(ctx context.Context, a Access) (aws.Config, error) {
 		// Nothing of the user's own account is read but the region: neither
 		// profiles nor credentials, of files or of the environment.
 		return aws.Config{
-			Region: cmp.Or(a.Region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"), "us-east-1"), BaseEndpoint: &c.options.Endpoint, Retryer: newRetryer, AppID: appID, Logger: logging.Nop{},
+			Region: cmp.Or(a.Region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"), "us-east-1"), BaseEndpoint: &c.options.Endpoint, Retryer: c.newRetryer, AppID: appID, Logger: logging.Nop{},
 			Credentials: credentials.NewStaticCredentialsProvider("sandbox", "sandbox", ""),
 		}, nil
 	}
 	// The SDK's own warnings would stand in the middle of bake's display.
-	opts := []func(*config.LoadOptions) error{config.WithRetryer(newRetryer), config.WithAppID(appID), config.WithLogger(logging.Nop{})}
+	opts := []func(*config.LoadOptions) error{config.WithRetryer(c.newRetryer), config.WithAppID(appID), config.WithLogger(logging.Nop{})}
 	if a.Region != "" {
 		opts = append(opts, config.WithRegion(a.Region))
 	}

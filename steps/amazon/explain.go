@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -196,6 +197,10 @@ func explainConfig(a Access, err error) error {
 		return &Explained{Err: err, Cure: "run the credential_process of the profile in ~/.aws/config by hand: it has to print credentials as JSON"}
 	case strings.Contains(text, "no EC2 IMDS role found"), strings.Contains(text, "failed to refresh cached credentials"):
 		return &Explained{Err: err, Cure: "log in (`aws sso login`, AWS_PROFILE, AWS_ACCESS_KEY_ID), or try the template with --sandbox, which needs no account"}
+	case strings.Contains(text, "Failed to parse uri"):
+		return &Explained{Err: err, Cure: "an endpoint (AWS_ENDPOINT_URL, endpoint_url in ~/.aws/config) is a URL like http://127.0.0.1:4566"}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return &Explained{Err: err, Cure: "nothing listens there: is it the right endpoint (AWS_ENDPOINT_URL, endpoint_url in ~/.aws/config), or proxy (HTTPS_PROXY)?"}
 	case strings.Contains(text, "no such host"):
 		return &Explained{Err: err, Cure: fmt.Sprintf("is %q a region of AWS? If it is, this machine cannot look names up", a.Region)}
 	}

@@ -1,7 +1,10 @@
 package amazon
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -22,12 +25,72 @@ const (
 
 // newRetryer returns the retryer of all calls. It has no budget of tokens: the
 // SDK's own fails calls of a busy process that would have gone through.
-func newRetryer() aws.Retryer {
-	return retry.NewStandard(func(o *retry.StandardOptions) {
+func (c *Cloud) newRetryer() aws.Retryer {
+	return &retryer{cloud: c, Standard: retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = attempts
 		o.MaxBackoff = maxBackoff
 		o.RateLimiter = ratelimit.None
-	})
+	})}
+}
+
+// firstAttempts are those of a process that AWS never answered: its address is
+// wrong rather than the line broken, as it may be for minutes in a build.
+const firstAttempts = 5
+
+// A retryer tells what calls wait for, and gives up soon where nothing ever answered.
+type retryer struct {
+	*retry.Standard
+	cloud *Cloud
+}
+
+// RetryDelay returns how long to wait after a failed attempt.
+func (r *retryer) RetryDelay(attempt int, err error) (time.Duration, error) {
+	dial, ok := errors.AsType[*net.OpError](err)
+	unreached := ok && dial.Op == "dial"
+	if unreached && !r.cloud.answered.Load() && attempt >= firstAttempts {
+		return 0, err
+	}
+	if unreached && attempt >= 2 || attempt >= 4 {
+		r.cloud.tellWaiting(err, attempt)
+	}
+	return r.Standard.RetryDelay(attempt, err)
+}
+
+// GetInitialToken returns what is told how the first attempt ended.
+func (r *retryer) GetInitialToken() func(error) error {
+	return r.heard(r.Standard.GetInitialToken())
+}
+
+// GetAttemptToken returns what is told how an attempt ended.
+func (r *retryer) GetAttemptToken(ctx context.Context) (func(error) error, error) {
+	release, err := r.Standard.GetAttemptToken(ctx)
+	return r.heard(release), err
+}
+
+func (r *retryer) heard(release func(error) error) func(error) error {
+	return func(err error) error {
+		var api smithy.APIError
+		if err == nil || errors.As(err, &api) {
+			r.cloud.answered.Store(true)
+		}
+		return release(err)
+	}
+}
+
+// tellAgain is the least time between two words about what calls wait for:
+// many may wait for the same.
+const tellAgain = 15 * time.Second
+
+func (c *Cloud) tellWaiting(err error, attempt int) {
+	c.mu.Lock()
+	due := c.options.Waiting != nil && time.Since(c.told) >= tellAgain
+	if due {
+		c.told = time.Now()
+	}
+	c.mu.Unlock()
+	if due {
+		c.options.Waiting(fmt.Sprintf("waiting for AWS, tried %d times: %s", attempt, said(err)))
+	}
 }
 
 // Once returns a retryer for a creating call that takes no client token

@@ -4,13 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"bake/builder"
 )
 
 // answer is an error as AWS's clients return it.
@@ -22,7 +27,7 @@ func answer(status int, code string) error {
 // TestWhatIsCalledAgain: a predicate that is never true, or always, is not seen
 // in a run in which all goes well.
 func TestWhatIsCalledAgain(t *testing.T) {
-	all := newRetryer()
+	all := New(Options{}).newRetryer()
 	for _, c := range []struct {
 		name                string
 		err                 error
@@ -74,5 +79,38 @@ func TestWhatHasNoNetworkIsToldToNameASubnet(t *testing.T) {
 		if err := New(Options{}).Explain(t.Context(), Access{}, answer(400, code)); !errors.As(err, &e) || e.Hint() != "the account has no default VPC in this region: name a subnet in machine: subnet:" {
 			t.Errorf("%s: %v", code, err)
 		}
+	}
+}
+
+// refused is how an attempt ends where nothing listens.
+var refused = &smithyhttp.RequestSendError{Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}
+
+func TestACallGivesUpSoonWhereNothingEverAnswered(t *testing.T) {
+	var told []string
+	c := New(Options{Waiting: func(text string) { told = append(told, text) }})
+	r := c.newRetryer().(aws.RetryerV2)
+	for n := 1; n < firstAttempts; n++ {
+		if _, err := r.RetryDelay(n, refused); err != nil {
+			t.Fatalf("attempt %d: %v", n, err)
+		}
+	}
+	if _, err := r.RetryDelay(firstAttempts, refused); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("it goes on: %v", err)
+	}
+	if len(told) != 1 || !strings.Contains(told[0], "tried 2 times") || !strings.Contains(told[0], "refused") {
+		t.Errorf("told %q, want once", told)
+	}
+	if hint := builder.Hint(c.Explain(t.Context(), Access{}, &smithy.OperationError{OperationName: "X", Err: refused})); !strings.Contains(hint, "nothing listens") {
+		t.Errorf("hint %q", hint)
+	}
+	release, err := r.GetAttemptToken(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := release(nil); err != nil { // an answer came: now it is the line that is broken
+		t.Fatal(err)
+	}
+	if _, err := r.RetryDelay(firstAttempts, refused); err != nil {
+		t.Errorf("it gives up a service that has answered: %v", err)
 	}
 }
