@@ -33,9 +33,12 @@ func (a *app) cleanAWS(parent context.Context, args []string, o leftovers) error
 		return err
 	}
 	defer w.close()
-	found, err := ami.Leftovers(ctx, w.cloud, a.flags.aws, goingOn, o.all)
+	found, unseen, err := ami.Leftovers(ctx, w.cloud, a.flags.aws, goingOn, o.all)
 	if err != nil {
 		return err
+	}
+	for _, where := range unseen {
+		fmt.Fprintf(a.stderr, "warning: not looked at: %v\n", where)
 	}
 	if len(found) == 0 {
 		fmt.Fprintln(a.stderr, "no run has left anything in AWS")

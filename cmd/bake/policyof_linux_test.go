@@ -153,7 +153,7 @@ func TestLeftoversAreFoundAndRemovedUnderThePolicyOfTheCommand(t *testing.T) {
 	machinetest.Program(t)
 	l := newLimited(t)
 	left := leave(t, l.box)
-	l.refused(map[string]string{"iam:ListRoles": "who may not ask for roles has made none"}, "clean", "--aws", "--all")
+	l.refused(map[string]string{"iam:ListRoles": "without it there is a warning"}, "clean", "--aws", "--all")
 	out := l.under(nil, "clean", "--aws", "--all")
 	for _, what := range left {
 		if !strings.Contains(out, what) {

@@ -35,39 +35,47 @@ const abandoned = 24 * time.Hour
 // by their tags: whatever belongs to a run that alive does not know and is
 // temporary. What has not expired yet is left out unless all is true: it may
 // belong to a run on another machine. It only reads; delete what it returns
-// with Cleaners, in its order.
-func Leftovers(ctx context.Context, cloud *amazon.Cloud, a amazon.Access, alive func(builder.RunID) bool, all bool) ([]Leftover, error) {
+// with Cleaners, in its order. unseen says where it may not look: some regions,
+// as an organization may forbid them, or IAM's roles. To look nowhere is an error.
+func Leftovers(ctx context.Context, cloud *amazon.Cloud, a amazon.Access, alive func(builder.RunID) bool, all bool) (found []Leftover, unseen []error, err error) {
 	cfg, err := cloud.Config(ctx, a)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	out, err := ec2.NewFromConfig(cfg).DescribeRegions(ctx, &ec2.DescribeRegionsInput{})
 	if err != nil {
-		return nil, cloud.Explain(ctx, a, fmt.Errorf("listing the regions: %w", err))
+		return nil, nil, cloud.Explain(ctx, a, fmt.Errorf("listing the regions: %w", err))
 	}
 	var mu sync.Mutex
-	var found []Leftover
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
 	add := func(list []Leftover, err error) error {
 		mu.Lock()
 		defer mu.Unlock()
 		found = append(found, list...)
+		if closed, ok := errors.AsType[*closedError](err); ok {
+			unseen = append(unseen, closed)
+			return nil
+		}
 		return err
 	}
+	g.Go(func() error { return add(profileLeftovers(gctx, cloud, a.In(cfg.Region))) })
 	for _, r := range out.Regions {
 		g.Go(func() error { return add(regionLeftovers(gctx, cloud, a.In(aws.ToString(r.RegionName)))) })
 	}
-	g.Go(func() error { return add(profileLeftovers(gctx, cloud, a.In(cfg.Region))) })
-	if err := g.Wait(); err != nil {
-		return nil, cloud.Explain(ctx, a, err)
+	err = g.Wait()
+	if err == nil && len(unseen) >= len(out.Regions) {
+		err = unseen[len(unseen)-1]
+	}
+	if err != nil {
+		return nil, nil, cloud.Explain(ctx, a, err)
 	}
 	now := time.Now()
 	found = slices.DeleteFunc(found, func(l Leftover) bool { return alive(l.Run) || !all && (l.Expires.IsZero() || l.Expires.After(now)) })
 	slices.SortStableFunc(found, func(x, y Leftover) int {
 		return order(x.Kind) - order(y.Kind)
 	})
-	return found, nil
+	return found, unseen, nil
 }
 
 // order is in which leftovers are deleted: what uses others first.
@@ -89,7 +97,7 @@ func regionLeftovers(ctx context.Context, cloud *amazon.Cloud, a amazon.Access) 
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("looking for leftovers in %s: %w", a.Region, err)
+			return nil, closed(fmt.Errorf("looking for leftovers in %s: %w", a.Region, err))
 		}
 		for _, t := range page.Tags {
 			id := aws.ToString(t.ResourceId)
@@ -198,10 +206,7 @@ func profileLeftovers(ctx context.Context, cloud *amazon.Cloud, a amazon.Access)
 	for roles.HasMorePages() {
 		page, err := roles.NextPage(ctx)
 		if err != nil {
-			if mayNotAsk(err) {
-				return nil, nil
-			}
-			return nil, fmt.Errorf("looking for leftover roles: %w", err)
+			return nil, closed(fmt.Errorf("looking for leftover roles: %w", err))
 		}
 		for _, r := range page.Roles {
 			names[aws.ToString(r.RoleName)] = true
@@ -228,6 +233,15 @@ func profileLeftovers(ctx context.Context, cloud *amazon.Cloud, a amazon.Access)
 	return found, nil
 }
 
-func mayNotAsk(err error) bool {
-	return amazon.IsCode(err, "AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+// A closedError is where the caller may not even ask what there is.
+type closedError struct{ error }
+
+func (e *closedError) Unwrap() error { return e.error }
+
+// closed tells a denial from other errors.
+func closed(err error) error {
+	if amazon.IsCode(err, "AccessDenied", "AccessDeniedException", "UnauthorizedOperation") {
+		return &closedError{err}
+	}
+	return err
 }

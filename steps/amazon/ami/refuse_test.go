@@ -250,9 +250,9 @@ func TestLeftoversAreFoundByTheirTagsInEveryRegion(t *testing.T) {
 	cloud := amazon.New(amazon.Options{Endpoint: w.sandbox.URL})
 	nobody := func(builder.RunID) bool { return false }
 	find := func(alive func(builder.RunID) bool, all bool) []string {
-		found, err := ami.Leftovers(t.Context(), cloud, amazon.Access{Region: region}, alive, all)
-		if err != nil {
-			t.Fatal(err)
+		found, unseen, err := ami.Leftovers(t.Context(), cloud, amazon.Access{Region: region}, alive, all)
+		if err != nil || len(unseen) > 0 {
+			t.Fatal(err, unseen)
 		}
 		var kinds []string
 		for _, l := range found {
@@ -272,10 +272,17 @@ func TestLeftoversAreFoundByTheirTagsInEveryRegion(t *testing.T) {
 	if got := find(nobody, true); !slices.Equal(slices.Compact(got), []string{"ec2-instance", "ec2-volume", "ec2-security-group", "ec2-key-pair"}) {
 		t.Errorf("found %q", got)
 	}
-	found, err := ami.Leftovers(t.Context(), cloud, amazon.Access{Region: region}, nobody, true)
-	if err != nil {
-		t.Fatal(err)
+	w.fault(denied("DescribeTags", "eu-central-1"))
+	w.fault(denied("ListRoles", ""))
+	found, unseen, err := ami.Leftovers(t.Context(), cloud, amazon.Access{Region: region}, nobody, true)
+	if err != nil || len(unseen) != 2 {
+		t.Fatalf("not looked at: %v; %v", unseen, err)
 	}
+	w.fault(denied("DescribeTags", ""))
+	if found, unseen, err := ami.Leftovers(t.Context(), cloud, amazon.Access{Region: region}, nobody, true); err == nil {
+		t.Errorf("found %v without looking anywhere: %v", found, unseen)
+	}
+	w.sandbox.Faults.Clear()
 	for _, l := range found {
 		if err := ami.Cleaners(cloud)[l.Kind].Delete(t.Context(), l.Resource); err != nil {
 			t.Errorf("%s %s: %v", l.Kind, l.ID, err)
@@ -338,4 +345,9 @@ func TestADenialIsNotTakenForAbsence(t *testing.T) {
 	if w.count("CreateImage") != made || w.succeeded("RunInstances") != started {
 		t.Error("something was made")
 	}
+}
+
+// denied forbids an action for good, in a region or in all.
+func denied(action, region string) api.Fault {
+	return api.Fault{Action: action, Region: region, Times: -1, Kind: api.FaultError, Code: "AccessDenied", Status: 403}
 }
