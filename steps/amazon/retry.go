@@ -56,11 +56,6 @@ func (r *retryer) RetryDelay(attempt int, err error) (time.Duration, error) {
 	return r.Standard.RetryDelay(attempt, err)
 }
 
-// GetInitialToken returns what is told how the first attempt ended.
-func (r *retryer) GetInitialToken() func(error) error {
-	return r.heard(r.Standard.GetInitialToken())
-}
-
 // GetAttemptToken returns what is told how an attempt ended.
 func (r *retryer) GetAttemptToken(ctx context.Context) (func(error) error, error) {
 	release, err := r.Standard.GetAttemptToken(ctx)
