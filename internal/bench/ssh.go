@@ -84,7 +84,7 @@ func (s *sshServer) put(size int64) []contestant {
 			return []string{fmt.Sprintf(`{"type": "file", "source": %q, "destination": %q}`, from(), there)}
 		}, clear),
 		s.shell("scp", "scp", func() string { return s.scp(from(), "root@"+s.server.Host+":"+there) }, clear),
-		s.shell("tar over ssh", "ssh", func() string { return fmt.Sprintf("%s 'cat >%s' <%s", s.line(), there, from()) }, clear),
+		s.shell("tar over ssh", "ssh", func() string { return fmt.Sprintf("%s 'rm -rf %[2]s; cat >%[2]s' <%[3]s", s.line(), there, from()) }, clear),
 		s.shell("rsync", "rsync", func() string { return s.rsync(from(), "root@"+s.server.Host+":"+there) }, clear),
 		s.floor(tool, clear, func() []string { return []string{"put", from(), there, fmt.Sprint(channels), fmt.Sprint(connections)} }),
 	}
@@ -101,7 +101,7 @@ func (s *sshServer) get(size int64) []contestant {
 			if err := setup(ctx); err != nil {
 				return err
 			}
-			return s.do(ctx, s.cmd("sh", "-c", fmt.Sprintf("%s 'cat >%s' <%s", s.line(), there, from())))
+			return s.do(ctx, s.cmd("sh", "-c", fmt.Sprintf("%s 'rm -rf %[2]s; cat >%[2]s' <%[3]s", s.line(), there, from())))
 		}
 		c.before = func(ctx context.Context) error { return s.do(ctx, s.cmd("rm", "-rf", here)) }
 		return c
