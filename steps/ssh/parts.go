@@ -47,8 +47,10 @@ func (g *download) inParts(ctx context.Context, yield func(builder.File, error) 
 	return nil
 }
 
-// parts reads a big file: several parts are under way while one is handed on.
-// The last byte comes only when the machine's checksum of the whole fits.
+// parts reads a big file. Far away several parts are under way while one is
+// handed on; nearby it is one stream in pieces, since a session for each part
+// costs more than it wins. The last byte comes only when the machine's
+// checksum of the whole fits.
 type parts struct {
 	g      *download
 	ctx    context.Context
@@ -56,13 +58,15 @@ type parts struct {
 	size   int64
 	length int64 // of a part
 	spread spread
-	next   int64         // offset of the next part to ask for
-	queue  []chan *aPart // under way, in order
-	at     []byte        // what is left of the current part
-	used   *bytes.Buffer // what holds it
-	read   int64         // bytes handed on
-	sum    cksum         // of them
-	check  chan error    // the machine's answer about its checksum, which is in want
+	next   int64              // offset of the next part to ask for
+	queue  []chan *aPart      // under way, in order
+	pieces chan *aPart        // of the stream, in order
+	free   chan *bytes.Buffer // what pieces were in
+	at     []byte             // what is left of the current part
+	used   *bytes.Buffer      // what holds it
+	got    int64              // bytes that have come, in order
+	sum    cksum              // of them
+	check  chan error         // the machine's answer about its checksum, which is in want
 	want   string
 	scrap  [32 << 10]byte
 	work   sync.WaitGroup
@@ -76,16 +80,20 @@ type aPart struct {
 }
 
 func newParts(ctx context.Context, g *download) *parts {
-	p := &parts{g: g, size: g.big, length: 4 << 20, spread: spread{2, 2}, check: make(chan error, 1)}
-	ahead := 3
-	if g.far {
-		p.length, p.spread, ahead = 1<<20, spread{transferConns, perConn}, 20
+	p := &parts{g: g, size: g.big, check: make(chan error, 1)}
+	p.ctx, p.cancel = context.WithCancelCause(ctx)
+	p.work.Go(p.checksum)
+	if !g.far {
+		p.spread = spread{1, 2}
+		p.pieces, p.free = make(chan *aPart, piecesAhead), make(chan *bytes.Buffer, piecesAhead+2)
+		p.work.Go(p.flow)
+		return p
 	}
+	p.length, p.spread = 1<<20, spread{transferConns, perConn}
 	if g.squeeze == "zstd" {
 		p.decoder, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderLowmem(true)) // the options are valid
 	}
-	p.ctx, p.cancel = context.WithCancelCause(ctx)
-	p.work.Go(p.checksum)
+	const ahead = 20
 	for range ahead {
 		p.ask(new(bytes.Buffer))
 	}
@@ -176,22 +184,17 @@ func (p *parts) receive(script string, b *bytes.Buffer) error {
 
 func (p *parts) Read(out []byte) (int, error) {
 	for len(p.at) == 0 {
-		if p.used != nil {
-			b := p.used
-			p.used = nil
-			p.ask(b)
-		}
-		if len(p.queue) == 0 {
+		part := p.take()
+		if part == nil {
 			return 0, io.EOF
 		}
-		part := <-p.queue[0]
-		p.queue = p.queue[1:]
 		if part.err != nil {
 			return 0, fmt.Errorf("reading %s: %w", p.g.src, part.err)
 		}
 		p.used, p.at = part.data, part.data.Bytes()
 		p.sum = p.sum.update(p.at, p.scrap[:])
-		if p.next == p.size && len(p.queue) == 0 {
+		p.got += int64(len(p.at))
+		if p.got == p.size {
 			if err := p.verify(); err != nil {
 				return 0, err
 			}
@@ -199,8 +202,30 @@ func (p *parts) Read(out []byte) (int, error) {
 	}
 	n := copy(out, p.at)
 	p.at = p.at[n:]
-	p.read += int64(n)
 	return n, nil
+}
+
+// take returns the next part, nil after the last. What held the one before is
+// used again.
+func (p *parts) take() *aPart {
+	b := p.used
+	p.used = nil
+	if p.pieces != nil {
+		if b != nil {
+			b.Reset()
+			p.free <- b // there is room for all there are
+		}
+		return <-p.pieces
+	}
+	if b != nil {
+		p.ask(b)
+	}
+	if len(p.queue) == 0 {
+		return nil
+	}
+	part := <-p.queue[0]
+	p.queue = p.queue[1:]
+	return part
 }
 
 // verify compares checksums.
