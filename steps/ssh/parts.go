@@ -186,7 +186,7 @@ func (p *parts) Read(out []byte) (int, error) {
 	for len(p.at) == 0 {
 		part := p.take()
 		if part == nil {
-			return 0, io.EOF
+			return 0, p.end()
 		}
 		if part.err != nil {
 			return 0, fmt.Errorf("reading %s: %w", p.g.src, part.err)
@@ -203,6 +203,18 @@ func (p *parts) Read(out []byte) (int, error) {
 	n := copy(out, p.at)
 	p.at = p.at[n:]
 	return n, nil
+}
+
+// end is what a reader gets after the last part: a file that was given up is
+// not one that has ended.
+func (p *parts) end() error {
+	switch {
+	case p.got == p.size:
+		return io.EOF
+	case p.ctx.Err() != nil:
+		return context.Cause(p.ctx)
+	}
+	return io.ErrUnexpectedEOF
 }
 
 // take returns the next part, nil after the last. What held the one before is

@@ -18,24 +18,17 @@ func tuneTCP(c *net.TCPConn, deadAfter time.Duration) {
 	})
 }
 
-// quick acknowledges at once what arrives first. OpenSSH's server keeps Nagle's
+// quick acknowledges at once what arrives. OpenSSH's server keeps Nagle's
 // algorithm on until the first command: our delayed acknowledgement would hold
 // back each of its answers for 40 ms. The kernel forgets the setting, so it is
-// renewed with every read, until logins and first commands are long over.
-type quick struct {
-	*net.TCPConn
-	left int // bytes to read that way
-}
+// renewed with every read.
+type quick struct{ *net.TCPConn }
 
-func quickACK(c *net.TCPConn) net.Conn { return &quick{c, 64 << 10} }
+func quickACK(c *net.TCPConn) net.Conn { return quick{c} }
 
-func (q *quick) Read(p []byte) (int, error) {
-	if q.left > 0 {
-		if raw, err := q.SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
-		}
+func (q quick) Read(p []byte) (int, error) {
+	if raw, err := q.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
 	}
-	n, err := q.TCPConn.Read(p)
-	q.left -= n
-	return n, err
+	return q.TCPConn.Read(p)
 }

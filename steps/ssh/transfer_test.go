@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -122,6 +123,30 @@ func TestALargeFileArrivesWholeFarAway(t *testing.T) {
 	putAndGet(t, connect(t, c), path, func() { p.CutAfter(2 << 20) }) // most of it is compressed away
 	if p.Cuts < 2 {
 		t.Errorf("the connection was cut %d times", p.Cuts)
+	}
+}
+
+func TestALargeFileThatIsGivenUpHasNotEnded(t *testing.T) {
+	path := sparse(t, 256<<20)
+	m := connect(t, config(sshtest.Start(t, sshtest.Options{})))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for f, err := range m.Get(ctx, path) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.CopyN(io.Discard, r, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if n, err := io.Copy(io.Discard, r); err == nil {
+			t.Errorf("after %d bytes more it seems to be whole", n)
+		}
+		break
 	}
 }
 
