@@ -16,11 +16,11 @@ import (
 // copy copies the image from its home to this place (CopyImage), under name,
 // or under a temporary name if that is empty.
 func (p *place) copy(ctx context.Context, from types.Image, name, wanted string) (types.Image, error) {
-	what, verb := "copy", "copying to"
+	what := "copy"
 	if name == "" {
 		what = "candidate copy"
 	}
-	img, err := p.create(ctx, what, verb, func(ctx context.Context, r builder.Resource) (string, error) {
+	img, err := p.create(ctx, what, "copying to", func(ctx context.Context, r builder.Resource) (string, error) {
 		called := name
 		if called == "" {
 			called = TemporaryName(wanted, r.Token)

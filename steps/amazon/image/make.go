@@ -283,12 +283,12 @@ func isProtected(i types.Image) bool {
 }
 
 // create makes an image through the scope, so that a crash leaves it findable.
-func (p *place) create(ctx context.Context, what, verb string, call func(ctx context.Context, r builder.Resource) (string, error)) (types.Image, error) {
+func (p *place) create(ctx context.Context, what, doing string, call func(ctx context.Context, r builder.Resource) (string, error)) (types.Image, error) {
 	r, err := p.sc.Create(ctx, builder.Resource{Kind: ResourceKind, Name: what + " " + p.label, Where: p.access.Where()}, call)
 	if err != nil {
 		return types.Image{}, p.explain(ctx, "%w", err)
 	}
-	img, err := p.available(ctx, r.ID, verb)
+	img, err := p.available(ctx, r.ID, doing)
 	if err != nil {
 		if errors.Is(err, builder.ErrNotFound) {
 			err = fmt.Errorf("%w: has somebody removed it?", err)

@@ -23,8 +23,9 @@ type percent struct {
 	done map[string]int64 // by snapshot
 }
 
-func newPercent(p *place, id, verb string) *percent {
-	return &percent{p: p, id: id, verb: verb, done: map[string]int64{}}
+func newPercent(p *place, doing string) *percent {
+	verb, at, _ := strings.Cut(doing, " ")
+	return &percent{p: p, id: at + " " + p.label, verb: verb, done: map[string]int64{}}
 }
 
 // watch begins to watch the snapshots that the image shows by now.

@@ -110,12 +110,13 @@ func (p *place) named(ctx context.Context, name string) (types.Image, bool, erro
 	return types.Image{}, false, nil
 }
 
-// available waits until an image can be used, and tells how far it is.
-func (p *place) available(ctx context.Context, id, verb string) (types.Image, error) {
+// available waits until an image can be used, and tells how far it is. doing is
+// a verb and the word before the region: "copying to".
+func (p *place) available(ctx context.Context, id, doing string) (types.Image, error) {
 	if p.isFresh(id) {
 		return p.fresh.Image, nil
 	}
-	shown := newPercent(p, verb+" "+p.label, verb)
+	shown := newPercent(p, doing)
 	defer shown.stop()
 	img, err := p.cloud.WaitImage(ctx, p.access, id, func(i types.Image) (bool, error) {
 		switch i.State {
