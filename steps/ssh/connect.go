@@ -51,8 +51,8 @@ func (w *waiting) next(ctx context.Context, err error) error {
 	if w.isFinal(err) {
 		return err
 	}
-	waited := time.Since(w.began)
-	if waited >= w.m.config.Patience {
+	waited, patience := time.Since(w.began), w.patience(err)
+	if waited >= patience {
 		return w.giveUp(ctx, err, waited)
 	}
 	state := stateOf(err)
@@ -67,7 +67,20 @@ func (w *waiting) next(ctx context.Context, err error) error {
 	if w.m.config.Dial != nil || w.m.config.Prepare != nil {
 		wait = max(wait, slowCall)
 	}
-	return pause(ctx, min(wait, w.m.config.Patience-waited))
+	return pause(ctx, min(wait, patience-waited))
+}
+
+// unknownName is how long the name of a machine that is up may be unknown. A
+// new machine's may come as late as the machine.
+const unknownName = 15 * time.Second
+
+// patience is how long err is got over.
+func (w *waiting) patience(err error) time.Duration {
+	all := w.m.config.Patience
+	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound && !w.m.config.Fresh {
+		return min(all, unknownName)
+	}
+	return all
 }
 
 // isFinal reports whether trying again is of no use.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -121,6 +122,20 @@ func TestAnErrorWithoutExitStatusIsNotSuccess(t *testing.T) {
 	// The server's side of the session ends without a status.
 	if err := m.Run(t.Context(), rootCommand("kill -9 $PPID; sleep 10")); err == nil {
 		t.Error("success")
+	}
+}
+
+// TestANameThatNobodyKnowsIsNotWaitedForAsLongAsAMachine: it is mistyped, but
+// that of a machine which was started just now may come late.
+func TestANameThatNobodyKnowsIsNotWaitedForAsLongAsAMachine(t *testing.T) {
+	unknown := &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "wbe", IsNotFound: true}}
+	for fresh, waits := range map[bool]bool{false: false, true: true} {
+		m := &Communicator{config: Config{Hop: Hop{Host: "wbe", Port: 22}, Patience: 5 * time.Minute, Fresh: fresh, Log: t.Logf}}
+		w := &waiting{m: m, began: time.Now().Add(-20 * time.Second), told: time.Now()}
+		err := w.next(t.Context(), unknown)
+		if gave, ok := errors.AsType[*ConnectError](err); ok == waits || ok && !strings.Contains(gave.Error(), "no such host") {
+			t.Errorf("fresh %v: %v", fresh, err)
+		}
 	}
 }
 
