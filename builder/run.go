@@ -63,6 +63,25 @@ func (e *StepError) Error() string {
 
 func (e *StepError) Unwrap() error { return e.Err }
 
+// Pos is where in the template what is wrong stands: the step, unless a
+// *PlacedError says otherwise.
+func (e *StepError) Pos() templates.Pos {
+	if placed, ok := errors.AsType[*PlacedError](e.Err); ok {
+		return placed.Pos
+	}
+	return e.Step.Pos
+}
+
+// A PlacedError is an error of a step about another place of the template: a
+// source finds, before anything is built, that an output could not work.
+type PlacedError struct {
+	Pos templates.Pos
+	Err error
+}
+
+func (e *PlacedError) Error() string { return e.Err.Error() }
+func (e *PlacedError) Unwrap() error { return e.Err }
+
 // ErrLeft says that the run is over but something temporary could not be removed.
 var ErrLeft = errors.New("something was left behind")
 
@@ -257,7 +276,10 @@ func (r *runner) start(ctx context.Context, step Step) {
 
 func (r *runner) emit(step Step, ev Event) {
 	ev.Time, ev.Run, ev.Build, ev.Step = time.Now(), r.run, step.ID.Build(), step.ID
-	ev.Phase, ev.Kind, ev.Pos = step.Phase, step.Kind, step.Pos
+	ev.Phase, ev.Kind = step.Phase, step.Kind
+	if ev.Pos.IsZero() {
+		ev.Pos = step.Pos
+	}
 	if ev.Text == "" {
 		ev.Text = step.Name
 	}
@@ -267,7 +289,7 @@ func (r *runner) emit(step Step, ev Event) {
 func (r *runner) failed(ctx context.Context, res result) error {
 	r.h.Failed[res.step.ID] = res.err.Error()
 	err := &StepError{Step: res.step, Err: res.err}
-	ev := Event{Type: StepFailed, Err: res.err.Error(), Hint: Hint(res.err), Elapsed: res.elapsed}
+	ev := Event{Type: StepFailed, Pos: err.Pos(), Err: res.err.Error(), Hint: Hint(res.err), Elapsed: res.elapsed}
 	if ctx.Err() != nil {
 		ev.Hint = ""
 		ev.Stopped = errors.Is(res.err, context.Canceled) || errors.Is(res.err, context.Cause(ctx))

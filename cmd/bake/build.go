@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -227,20 +228,23 @@ func (r *run) pin(ctx context.Context, engine *builder.Engine, sink builder.Sink
 	if r.wiring.catalog.Makes(plan, builder.ImageArtifact) {
 		plan.Annotations = annotations(plan.Dir)
 	}
+	began := time.Now()
 	err := engine.Pin(ctx, r.id, plan)
+	took := time.Since(began)
 	started() // the display names what builds start from
 	if err != nil {
-		r.tellLookups(ctx, sink, err)
+		r.tellLookups(ctx, sink, took, err)
 		return err
 	}
 	return nil
 }
 
-// tellLookups tells of each source that could not be looked up.
-func (r *run) tellLookups(ctx context.Context, sink builder.Sink, err error) {
+// tellLookups tells of each source that could not be looked up. They are looked
+// up together: it took as long for each.
+func (r *run) tellLookups(ctx context.Context, sink builder.Sink, took time.Duration, err error) {
 	for _, se := range stepErrors(err) {
 		ev := builder.Event{Time: r.now(), Run: r.id, Type: builder.StepFailed, Build: se.Step.ID.Build(), Step: se.Step.ID,
-			Phase: se.Step.Phase, Kind: se.Step.Kind, Text: se.Step.Name, Pos: se.Step.Pos, Err: se.Err.Error(), Hint: builder.Hint(se.Err),
+			Phase: se.Step.Phase, Kind: se.Step.Kind, Text: se.Step.Name, Pos: se.Pos(), Err: se.Err.Error(), Hint: builder.Hint(se.Err), Elapsed: took,
 			Stopped: ctx.Err() != nil}
 		if ev.Stopped {
 			ev.Hint = ""

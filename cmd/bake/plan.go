@@ -86,8 +86,8 @@ func (a *app) planError(ctx context.Context, err error) error {
 	told := map[string]bool{} // what several builds share is told once
 	for _, se := range failed {
 		text := fmt.Sprintf("%s: %v", se.Step.Name, se.Err)
-		if se.Step.Pos.Line > 0 {
-			text = se.Step.Pos.String() + ": " + text
+		if pos := se.Pos(); pos.Line > 0 {
+			text = pos.String() + ": " + text
 		}
 		if !told[text] {
 			exitCode(&hinted{errors.New(text), builder.Hint(se.Err)}, a.stderr, a.color())

@@ -18,8 +18,8 @@ import (
 
 // Vet tells, before anything starts, that the image a build is going to make in
 // the region of an access could not be published as the template says: a name
-// is taken, a key cannot be used, the account does not let AMIs be public. It
-// only reads.
+// is taken, a key cannot be used, the account does not let AMIs be public. Such
+// an error is a *builder.PlacedError of its output. It only reads.
 func Vet(ctx context.Context, cloud *amazon.Cloud, a amazon.Access, p *builder.Plan, build string) error {
 	b, ok := p.Build(build)
 	if !ok {
@@ -51,7 +51,12 @@ func Vet(ctx context.Context, cloud *amazon.Cloud, a amazon.Access, p *builder.P
 		}
 		for _, place := range places {
 			place.silent = true
-			g.Go(func() error { return place.vet(ctx, b) })
+			g.Go(func() error {
+				if err := place.vet(ctx, b); err != nil {
+					return &builder.PlacedError{Pos: s.Pos, Err: err}
+				}
+				return nil
+			})
 		}
 	}
 	return g.Wait()
