@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,6 +32,20 @@ storage:
 http: {addr: "127.0.0.1:0"}
 `
 
+// startUntil starts a command that is to end with this process, from a thread
+// that lives until over is closed: the kernel sends Pdeathsig when the thread
+// that forked ends.
+func startUntil(over <-chan struct{}, cmd *exec.Cmd) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		started <- cmd.Start()
+		<-over
+	}()
+	return <-started
+}
+
 // Docker starts Debian's docker-registry with an empty store and returns its
 // host and port. It ends with the test.
 func Docker(t testing.TB) (host string) {
@@ -43,12 +58,12 @@ func Docker(t testing.TB) (host string) {
 	}
 	cmd := exec.Command(program, "serve", file)
 	cmd.Env = []string{"OTEL_TRACES_EXPORTER=none"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	over := make(chan struct{})
+	if err := startUntil(over, cmd); err != nil {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(stderr)
@@ -70,6 +85,7 @@ func Docker(t testing.TB) (host string) {
 		_ = cmd.Process.Kill() // it may be gone
 		<-drained
 		_ = cmd.Wait() // killed, so an error
+		close(over)
 	})
 	if host == "" {
 		t.Fatalf("docker-registry did not start:\n%s", said.String())

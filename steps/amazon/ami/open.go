@@ -130,9 +130,6 @@ func (o *opening) run(ctx context.Context) (builder.Machine, error) {
 	if err := g.Wait(); err != nil {
 		return builder.Machine{}, err
 	}
-	if err := o.letInTo(ctx, instance); err != nil {
-		return builder.Machine{}, err
-	}
 	if err := o.volumes(ctx, instance); err != nil {
 		return builder.Machine{}, err
 	}

@@ -99,7 +99,7 @@ func promised() []row {
 		{"subnets by id, filter, default VPC", "launch.TestSubnetsAreFoundByIDByFilterAndByTheirVPC launch.TestASubnetHasToOfferTheType"},
 		{"network interfaces and their device indexes, public address on and off", "launch.TestTheCallSaysWhatTheTemplateSays launch.TestWhatContradictsItselfIsRefused"},
 		{"which address is connected to", "TestTheTemplateSaysWhichAddressIsConnectedTo"},
-		{"IPv6", "TestAMachineIsReachedOverIPv6 launch.TestTheCallSaysWhatTheTemplateSays"},
+		{"IPv6", "TestAMachineIsBakedAtItsIPv6AddressAndTheGroupLetsThatInAlone launch.TestTheCallSaysWhatTheTemplateSays"},
 		{"ways to a private machine", "TestABuildGoesThroughSessionManagerWithTheRightsOfARole TestABuildGoesThroughAnInstanceConnectEndpoint TestABuildGoesThroughABastion"},
 		{"security groups: given, or one that lets in the caller", "launch.TestSecurityGroupsAreFoundByIDByNameAndByTag TestTheBuildMachineIsAsSafeAsItCanBe"},
 		{"user data: text, file, template, compressed, 16 KB", "launch.TestUserDataComesFromATextAFileOrATemplate launch.TestUserDataIsCompressedWhenItMustAndRefusedWhenItDoesNotFit TestUserDataThatCannotBeSentIsRefusedWithItsPlace launch.TestTheUsersCloudConfigAddsToBakes"},

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -109,26 +108,6 @@ func groupNamed(ctx context.Context, client *ec2.Client, vpc, name string, cause
 	return aws.ToString(out.SecurityGroups[0].GroupId), nil
 }
 
-// letInTo lets in the address that this machine has towards an instance which
-// is reached over IPv6: AWS sees calls come from an IPv4 address, and there is
-// no translation of addresses in IPv6 as a rule.
-func (o *opening) letInTo(ctx context.Context, i types.Instance) error {
-	if o.group.id == "" || !o.towards() {
-		return nil
-	}
-	from, err := addressTowards("//" + net.JoinHostPort(ipv6Of(i), strconv.Itoa(o.port())))
-	if err != nil {
-		return err
-	}
-	o.group.from = []netip.Prefix{netip.PrefixFrom(from, from.BitLen())}
-	return o.letIn(ctx)
-}
-
-// towards reports whether whom to let in depends on the instance's address.
-func (s *Build) towards() bool {
-	return s.SSH.Address == "ipv6" && (s.SSH.Via == "" || s.SSH.Via == "direct") && len(s.SSH.From) == 0
-}
-
 // letIn adds the rules of the temporary group, if there is one. It may not be
 // known yet.
 func (o *opening) letIn(ctx context.Context) error {
@@ -189,7 +168,7 @@ func settle(ctx context.Context, call func() error, codes ...string) error {
 func (o *opening) callers(ctx context.Context) ([]netip.Prefix, error) {
 	var all []netip.Prefix
 	switch {
-	case o.SSH.Via == viaSession, o.towards():
+	case o.SSH.Via == viaSession:
 		return nil, nil
 	case len(o.SSH.From) > 0:
 		for _, text := range o.SSH.From {
