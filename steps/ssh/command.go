@@ -227,9 +227,11 @@ func (e *exchange) result(ctx context.Context) error {
 }
 
 // unborn reports whether the loader that waited for the command has ended
-// without running it: the login is not like one of now, or somebody ended it.
+// without running it: the login is not like one of now, or somebody ended it,
+// maybe before its first word.
 func (e *exchange) unborn() bool {
-	return e.s.started && e.s.result() != nil && e.out.found() && !e.errs.found()
+	st := e.s.result()
+	return e.s.started && st != nil && !e.errs.found() && (e.out.found() || st.signal != "")
 }
 
 // born waits until the loader that waited runs the command, and reports
