@@ -7,15 +7,35 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
 // An ahead is AheadLoader under way, in a home of its own.
 type ahead struct {
-	cmd       *exec.Cmd
-	in        io.WriteCloser
-	out, errs bytes.Buffer
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  bytes.Buffer
+	errs words
+}
+
+// words are what a command says while the test looks.
+type words struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (w *words) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(p)
+}
+
+func (w *words) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
 }
 
 // startAhead starts the loader and returns when it says so.
@@ -45,7 +65,7 @@ func startAhead(t *testing.T, sh []string, home string) *ahead {
 			t.Fatalf("%v after %q", err, a.out.String())
 		}
 	}
-	if a.errs.Len() != 0 {
+	if a.errs.String() != "" {
 		t.Errorf("it says %q before it has anything to run", a.errs.String())
 	}
 	t.Cleanup(func() { _ = a.cmd.Process.Kill() })
